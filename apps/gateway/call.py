@@ -1,0 +1,85 @@
+"""The one value that walks down the corridor, and what it is resolved to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+    from uuid import UUID
+
+    from menhir.tenancy.principal import Principal
+
+Operation = Literal["chat", "embeddings"]
+
+PATHS: Mapping[Operation, str] = {"chat": "/chat/completions", "embeddings": "/embeddings"}
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedTarget:
+    """One place that can answer: a provider with its credential in the clear, and the model's name there."""
+
+    kind: str
+    """`openai`, `embedder` or `extract`: which adapter speaks to it."""
+    provider: str
+    """The provider's slug, as it goes into the ledger."""
+    provider_id: UUID
+    base_url: str
+    """Without a trailing slash, up to and including `/v1`; empty for what is built in."""
+    credential: str = field(repr=False)
+    headers: Mapping[str, str] = field(repr=False)
+    upstream_model: str
+    tariff: str = ""
+    """Whose price list applies (`openai`, `groq`, …); empty for what costs nothing."""
+    first_byte_timeout_seconds: float = 60.0
+    """How long a stream may be silent, before its first byte and between two."""
+    answer_timeout_seconds: float = 600.0
+    """How long a whole (not streamed) answer may take."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedRoute:
+    """What a model name means for one tenant: the targets in the order in which they are tried."""
+
+    name: str
+    targets: tuple[ResolvedTarget, ...]
+
+
+@dataclass(slots=True)
+class Call:
+    """One request of one principal, from admission to settlement."""
+
+    id: UUID
+    request_id: str
+    principal: Principal
+    operation: Operation
+    received: float
+    """`time.perf_counter()` when the request entered the process."""
+    opened_at: datetime
+    model: str
+    """As the client wrote it."""
+    body: dict[str, Any]
+    """The parsed request: what is sent upstream, with the model's name replaced for each target."""
+    raw: bytes | None
+    """The client's bytes, passed on untouched while nobody changed `body`; whoever changes `body` sets this to None."""
+    stream: bool
+    wants_usage: bool
+    """The client itself asked for `stream_options.include_usage`."""
+    route: ResolvedRoute | None = None
+    assistant_id: UUID | None = None
+    prompt_version_id: UUID | None = None
+    prompt_version: str | None = None
+    preface: dict[str, Any] | None = None
+    """What the answer carries in its extra member `menhir`: in a stream the first chunk, else at top level."""
+
+
+class Respond(Protocol):
+    """The way back to the client."""
+
+    async def start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+        """Send the status line; from here on errors can only be told inside the body."""
+
+    async def send(self, data: bytes, more: bool) -> None:  # noqa: FBT001 - ASGI's own word order
+        """Send a part of the body; the last one says `more=False`."""
