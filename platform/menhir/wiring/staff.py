@@ -1,0 +1,57 @@
+"""The staff pages' look: unfold's settings and the navigation of operators."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.templatetags.static import static
+from django.urls import reverse_lazy
+from django.utils.translation import gettext_lazy as _
+
+
+def _link(title: Any, icon: str, model: str) -> dict[str, Any]:
+    return {"title": title, "icon": icon, "link": reverse_lazy(f"admin:{model}_changelist")}
+
+
+# Moss, from nearly white to nearly black, as in static/css/tokens.css.
+ACCENT = {
+    "50": "oklch(97.5% 0.014 168)",
+    "100": "oklch(94% 0.03 168)",
+    "200": "oklch(88% 0.055 168)",
+    "300": "oklch(80% 0.085 168)",
+    "400": "oklch(70% 0.1 168)",
+    "500": "oklch(58% 0.1 168)",
+    "600": "oklch(46% 0.085 168)",
+    "700": "oklch(40% 0.075 168)",
+    "800": "oklch(34% 0.06 168)",
+    "900": "oklch(29% 0.05 168)",
+    "950": "oklch(21% 0.035 168)",
+}
+
+UNFOLD: dict[str, Any] = {
+    "SITE_TITLE": _("Menhir staff"),
+    "SITE_HEADER": _("Menhir staff"),
+    "SITE_URL": "/",
+    "SITE_ICON": lambda request: static("menhir.svg"),
+    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": lambda request: static("menhir.svg")}],
+    "SHOW_HISTORY": False,
+    "SHOW_VIEW_ON_SITE": False,
+    "SHOW_BACK_BUTTON": True,
+    "BORDER_RADIUS": "6px",
+    "COLORS": {"primary": ACCENT},
+    "SIDEBAR": {
+        "show_search": False,
+        "show_all_applications": False,
+        "navigation": [
+            {
+                "title": _("Platform"),
+                "items": [
+                    {"title": _("Overview"), "icon": "home", "link": reverse_lazy("admin:index")},
+                    _link(_("People"), "person", "identity_user"),
+                    _link(_("Tenants"), "domain", "tenancy_tenant"),
+                    {"title": _("Choose a tenant"), "icon": "swap_horiz", "link": reverse_lazy("admin:choose_tenant")},
+                ],
+            },
+        ],
+    },
+}
