@@ -1,0 +1,143 @@
+"""The ledger of a process: open a call before it is made, settle it before its last byte goes out.
+
+`open` and `settle` return once their row is committed. When the database is away, `open` says so within two seconds, so that no
+upstream is asked for what cannot be written down; `settle` keeps its row and tries again until the database is back, since the
+upstream's work is done and must be paid. The first settlement of a call wins, whoever writes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+from uuid import UUID
+
+import structlog
+
+from menhir.errors import Unavailable
+from menhir.metering import rows
+from menhir.metering.entries import NO_USAGE, Opening, Settlement, Usage
+from menhir.metering.line import Line
+from menhir.metering.process import Process
+from menhir.metering.writer import BatchWriter
+
+__all__ = ["Ledger", "Opening", "Settlement", "Usage", "ledger"]
+
+OPEN_PATIENCE_SECONDS = 2.0
+OPENINGS_KEPT = 20_000
+SETTLEMENTS_KEPT = 100_000
+DRAIN_SECONDS = 10.0
+
+log = structlog.get_logger(__name__)
+
+
+class Ledger:
+    """Two batch writers and the heartbeat that lets others settle for us when we die."""
+
+    def __init__(self) -> None:
+        self._unsettled: dict[UUID, datetime] = {}
+        self._process: Process | None = None
+        self._openings: BatchWriter[Opening] = BatchWriter(
+            self._write_openings,
+            name="metering_call",
+            capacity=OPENINGS_KEPT,
+            patience_seconds=OPEN_PATIENCE_SECONDS,
+            orphaned=self._settle_orphan,
+        )
+        self._settlements: BatchWriter[Settlement] = BatchWriter(
+            self._write_settlements, name="metering_settlement", capacity=SETTLEMENTS_KEPT
+        )
+        self._opening_line = Line()
+        self._settling_line = Line()
+
+    async def start(self) -> None:
+        """Make the days' partitions, register this process and begin to write. Calls are refused until the database is there."""
+        self._unsettled.clear()
+        self._process = Process(oldest_unsettled=self._oldest_unsettled)
+        self._openings.start()
+        self._settlements.start()
+        await self._process.start()
+
+    async def stop(self) -> None:
+        """Write what waits, then leave; what could not be written is left to the sweeper of the next process."""
+        await self._openings.stop(within_seconds=OPEN_PATIENCE_SECONDS)
+        await self._settlements.stop(within_seconds=DRAIN_SECONDS)
+        if self._process is not None:
+            await self._process.stop(clean=not self._unsettled)
+            self._process = None
+        await self._opening_line.close()
+        await self._settling_line.close()
+
+    @property
+    def process_id(self) -> UUID | None:
+        """Under which this process is registered; new with each start."""
+        return self._process.id if self._process is not None else None
+
+    async def open(self, opening: Opening) -> None:
+        """Return once the call is on the disk; raise `Unavailable` after two seconds.
+
+        Whoever is cancelled here, or given up on, makes no call: should the row have been written all the same, it is settled
+        at no cost.
+        """
+        if self._process is None:
+            raise Unavailable("The ledger is not open.")
+        await self._openings.put(opening)
+
+    async def settle(self, settlement: Settlement) -> None:
+        """Return once the settlement is on the disk, however long that takes; a caller who leaves does not take it back.
+
+        Raises `Unavailable` only when 100,000 settlements already wait; the call is then written to the log, and settled by
+        the sweeper at its estimate after this process has ended.
+        """
+        try:
+            await self._settlements.put(settlement)
+        except Unavailable:
+            log.exception("ledger.full", settlement=repr(settlement))
+            raise
+
+    async def _write_openings(self, openings: Sequence[Opening]) -> None:
+        if self._process is None:
+            raise Unavailable("The ledger is not open.")
+        await self._process.registered()
+        self._unsettled.update((opening.call_id, opening.opened_at) for opening in openings)
+        try:
+            await rows.write_openings(self._opening_line, openings, process_id=self._process.id)
+        except BaseException:
+            # Not there as far as we know. What is written again comes back here first.
+            for opening in openings:
+                self._unsettled.pop(opening.call_id, None)
+            raise
+
+    async def _write_settlements(self, settlements: Sequence[Settlement]) -> None:
+        await rows.write_settlements(self._settling_line, settlements)
+        for settlement in settlements:
+            self._unsettled.pop(settlement.call_id, None)
+
+    def _settle_orphan(self, opening: Opening) -> None:
+        """A call whose row was written after its caller had left: no upstream was asked, nothing is owed."""
+        now = datetime.now(UTC)
+        self._settlements.keep(
+            Settlement(
+                tenant_id=opening.tenant_id,
+                call_id=opening.call_id,
+                opened_at=opening.opened_at,
+                settled_at=now,
+                outcome="cancelled",
+                status=503,
+                provider="",
+                upstream_model="",
+                attempts=0,
+                usage=NO_USAGE,
+                cost=Decimal(0),
+                first_token_ms=None,
+                latency_ms=max(0, int((now - opening.opened_at).total_seconds() * 1000)),
+                error_code="not_opened_in_time",
+            )
+        )
+
+    def _oldest_unsettled(self) -> datetime | None:
+        return min(self._unsettled.values(), default=None)
+
+
+ledger = Ledger()
+"""The ledger of this process. Wiring starts and stops it."""

@@ -1,0 +1,107 @@
+"""A living process, and what the living do for the dead.
+
+Each process that opens calls is a row and beats every 5 seconds. One that was silent for 20 has died with its calls unsettled, and
+any other settles them as `interrupted`, at their estimate. Who has not himself been heard without a gap for those 20 seconds keeps
+still: after a database restart everybody was silent, and the first to come back must not bury the rest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import UUID
+
+import psycopg
+import structlog
+
+from menhir.metering import partitions
+from menhir.metering.line import Line
+from menhir.postgres import sql
+from menhir.postgres.ids import uuid7
+
+BEAT_SECONDS = 5.0
+RETRY_SECONDS = 1.0
+SILENT_SECONDS = 20.0
+
+BEAT = sql.load(__package__, "beat")
+LEAVE = sql.load(__package__, "leave")
+SWEEP = sql.load(__package__, "sweep")
+
+AWAY = (psycopg.Error, OSError, TimeoutError)
+log = structlog.get_logger(__name__)
+
+
+class Process:
+    """A process of ours, registered from its first beat to a clean end."""
+
+    def __init__(self, *, oldest_unsettled: Callable[[], datetime | None]) -> None:
+        self.id: UUID = uuid7()
+        self.label = f"{socket.gethostname()}:{os.getpid()} {Path(sys.argv[0]).name}"
+        self._oldest_unsettled = oldest_unsettled
+        self._heard_since: float | None = None
+        self._ever_heard = False
+        self._line = Line()
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Make the days' partitions and beat for the first time; where the database is away, go on without and try again."""
+        with suppress(*AWAY):
+            await partitions.make_ahead(self._line, now=datetime.now(UTC))
+            await self.beat()
+        self._task = asyncio.get_running_loop().create_task(self._live(), name="metering process")
+
+    async def stop(self, *, clean: bool) -> None:
+        """Stop beating. With nothing left to settle the row goes, too; else it is left for the sweeper."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        if clean:
+            with suppress(*AWAY):
+                await self._line.run(LEAVE, id=self.id)
+        await self._line.close()
+
+    async def registered(self) -> None:
+        """Return once this process has a row: a call that is opened before it would never be swept."""
+        if not self._ever_heard:
+            await self.beat()
+
+    async def beat(self) -> None:
+        """Say that this process is alive, and how far back its unsettled calls reach."""
+        now = asyncio.get_running_loop().time()
+        oldest = self._oldest_unsettled() or datetime.now(UTC)
+        await self._line.run(BEAT, id=self.id, label=self.label, oldest_unsettled=oldest)
+        self._ever_heard = True
+        if self._heard_since is None:
+            self._heard_since = now
+
+    async def _live(self) -> None:
+        pause = BEAT_SECONDS
+        while True:
+            await asyncio.sleep(pause)
+            try:
+                async with asyncio.timeout(BEAT_SECONDS):
+                    await self.beat()
+                    if self._heard_without_gap():
+                        await sweep(self._line)
+                pause = BEAT_SECONDS
+            except AWAY as error:
+                self._heard_since = None
+                pause = RETRY_SECONDS
+                log.warning("metering.unheard", error=str(error).strip())
+
+    def _heard_without_gap(self) -> bool:
+        return self._heard_since is not None and asyncio.get_running_loop().time() - self._heard_since >= SILENT_SECONDS
+
+
+async def sweep(line: Line, *, silent_seconds: float = SILENT_SECONDS) -> int:
+    """Settle the calls of processes silent for so long; how many calls were settled."""
+    swept = int((await line.one(SWEEP, silent_seconds=silent_seconds)).swept)
+    if swept:
+        log.warning("metering.swept", calls=swept)
+    return swept

@@ -1,0 +1,185 @@
+"""Group commit: many callers, one writer, one statement for all who wait.
+
+While one batch is on its way to the disk the next gathers; so a lone caller waits for one round trip, and a thousand callers
+share a commit. Nothing lingers on purpose: a batch is whatever is there when the writer is free.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Generic, TypeVar
+
+import psycopg
+import structlog
+
+from menhir.errors import Unavailable
+
+BATCH_ROWS = 500
+STATEMENT_TIMEOUT_SECONDS = 10.0
+FIRST_BACKOFF_SECONDS = 0.05
+LAST_BACKOFF_SECONDS = 1.0
+WATCH_SECONDS = 0.25
+
+# The database is away, restarting, or cut us off: the same batch may be written again.
+AWAY = (Unavailable, psycopg.OperationalError, psycopg.InterfaceError, TimeoutError, OSError)
+
+log = structlog.get_logger(__name__)
+Row = TypeVar("Row")
+
+
+@dataclass(eq=False, slots=True)
+class Waiting(Generic[Row]):
+    """A row and the caller who waits for its commit."""
+
+    row: Row
+    committed: asyncio.Future[None]
+    since: float
+
+
+class BatchWriter(Generic[Row]):
+    """Writes rows of one table with `write`, which must be safe to repeat: after a lost connection nobody knows what was committed.
+
+    With `patience_seconds` a caller is told `Unavailable` after that long; a row that may be on its way then is still seen
+    through, and `orphaned` is called when it turns out written with nobody waiting. Without, callers wait until it is written.
+    `capacity` bounds what is kept while the database is away; beyond it `put` raises `Unavailable` at once.
+    """
+
+    def __init__(
+        self,
+        write: Callable[[Sequence[Row]], Awaitable[None]],
+        *,
+        name: str,
+        capacity: int,
+        patience_seconds: float | None = None,
+        orphaned: Callable[[Row], None] | None = None,
+    ) -> None:
+        self._write = write
+        self._name = name
+        self._capacity = capacity
+        self._patience = patience_seconds
+        self._orphaned = orphaned
+        self._queue: deque[Waiting[Row]] = deque()
+        self._writing: list[Waiting[Row]] = []
+        self._tasks: list[asyncio.Task[None]] = []
+        self._open = False
+
+    def start(self) -> None:
+        self._wake = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        self._open = True
+        self._tasks = [self._loop.create_task(self._run(), name=f"{self._name} writer")]
+        if self._patience is not None:
+            self._tasks.append(self._loop.create_task(self._watch(self._patience), name=f"{self._name} watch"))
+
+    async def stop(self, *, within_seconds: float) -> int:
+        """Write what waits, for so long at most; how many rows could not be written."""
+        self._open = False
+        try:
+            async with asyncio.timeout(within_seconds):
+                while self._queue or self._writing:
+                    self._idle.clear()
+                    self._wake.set()
+                    await self._idle.wait()
+        except TimeoutError:
+            log.warning("ledger.not_drained", table=self._name, rows=len(self._queue) + len(self._writing))
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        left = [*self._writing, *self._queue]
+        for waiting in left:
+            _fail(waiting, Unavailable("The ledger is closing."))
+        self._queue.clear()
+        self._writing = []
+        self._tasks = []
+        return len(left)
+
+    async def put(self, row: Row) -> None:
+        """Return once the row is committed. A caller who is cancelled meanwhile does not take the row back."""
+        if not self._open or len(self._queue) >= self._capacity:
+            raise Unavailable("The ledger cannot take more calls at the moment. Try again shortly.")
+        waiting = Waiting(row, self._loop.create_future(), self._loop.time())
+        self._queue.append(waiting)
+        self._wake.set()
+        try:
+            await waiting.committed
+        except asyncio.CancelledError:
+            # Committed and cancelled in the same breath: nobody will take it further.
+            if not waiting.committed.cancelled() and waiting.committed.exception() is None and self._orphaned is not None:
+                self._orphaned(row)
+            raise
+
+    def keep(self, row: Row) -> None:
+        """Write the row with nobody waiting for it."""
+        self._queue.append(Waiting(row, self._loop.create_future(), self._loop.time()))
+        self._wake.set()
+
+    async def _run(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while batch := self._take():
+                self._writing = batch
+                await self._commit(batch)
+                self._writing = []
+            self._idle.set()
+
+    def _take(self) -> list[Waiting[Row]]:
+        """The next batch. Callers who lost their patience are gone: their rows were never on the way."""
+        if self._patience is not None:
+            while self._queue and self._queue[0].committed.done():
+                self._queue.popleft()
+        batch = list(islice(self._queue, BATCH_ROWS))
+        for _ in batch:
+            self._queue.popleft()
+        return batch if self._patience is None else [waiting for waiting in batch if not waiting.committed.done()]
+
+    async def _commit(self, batch: Sequence[Waiting[Row]]) -> None:
+        """Write the batch, again and again while the database is away; a row that it refuses does not take others with it."""
+        backoff = FIRST_BACKOFF_SECONDS
+        while True:
+            try:
+                async with asyncio.timeout(STATEMENT_TIMEOUT_SECONDS):
+                    await self._write([waiting.row for waiting in batch])
+            except AWAY as error:
+                log.warning("ledger.away", table=self._name, rows=len(batch), error=str(error).strip())
+                await asyncio.sleep(backoff)
+                backoff = min(backoff * 2, LAST_BACKOFF_SECONDS)
+            except Exception as error:
+                if len(batch) > 1:
+                    for waiting in batch:
+                        await self._commit([waiting])
+                else:
+                    log.exception("ledger.refused", table=self._name, row=repr(batch[0].row))
+                    _fail(batch[0], error)
+                return
+            else:
+                for waiting in batch:
+                    self._done(waiting)
+                return
+
+    def _done(self, waiting: Waiting[Row]) -> None:
+        if not waiting.committed.done():
+            waiting.committed.set_result(None)
+        elif self._orphaned is not None:
+            self._orphaned(waiting.row)
+
+    async def _watch(self, patience: float) -> None:
+        """Tell those who waited too long. A tick of its own, since the writer itself may be stuck in a statement."""
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
+            late = self._loop.time() - patience
+            for waiting in (*self._writing, *self._queue):
+                if waiting.since > late:
+                    break
+                _fail(waiting, Unavailable("The ledger cannot be written at the moment. Try again shortly."))
+
+
+def _fail(waiting: Waiting[Row], error: Exception) -> None:
+    if not waiting.committed.done():
+        waiting.committed.set_exception(error)
+        waiting.committed.exception()  # read once here: a caller may be gone, and nobody else would
