@@ -1,0 +1,1 @@
+"""The kernel: tenants, money, streams and Postgres. It knows no product feature."""

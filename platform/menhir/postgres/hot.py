@@ -1,0 +1,93 @@
+"""Configuration that is read on every request: cached per entry, evicted by a bell, never trusted for long without one.
+
+While the listener is connected an entry lives until its tenant's bell of that kind rings (or `LONGEST_SECONDS`). While it is not, entries
+live `DEAF_SECONDS` at most: a revoked key must not go on working because a connection broke.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Generic, TypeVar
+from uuid import UUID
+
+from menhir.postgres import notify
+from menhir.postgres.listener import listener
+
+CHANNEL = "menhir_hot"
+DEAF_SECONDS = 5.0
+LONGEST_SECONDS = 300.0
+MOST_ENTRIES = 50_000
+
+V = TypeVar("V")
+Owner = UUID | None
+"""Whose entry it is; None is for what is looked up before a tenant is known, and is evicted by any tenant's bell of its kind."""
+
+
+def notify_changed(kind: str, tenant_id: UUID) -> None:
+    """Say, at commit, that configuration of this kind changed for a tenant."""
+    notify.now(CHANNEL, f"{kind} {tenant_id}")
+
+
+class HotCache(Generic[V]):
+    """Entries of one kind, by owner and key. Absence is an entry, too; concurrent misses of one entry load once."""
+
+    def __init__(self, kind: str, *, ttl_seconds: float = LONGEST_SECONDS) -> None:
+        self.kind = kind
+        self.ttl_seconds = ttl_seconds
+        self._entries: dict[Owner, dict[object, tuple[float, V | None]]] = {}
+        self._loading: dict[tuple[Owner, object], asyncio.Task[V | None]] = {}
+        self._count = 0
+        self._generation = 0
+        listener.subscribe(CHANNEL, self._rung)
+        listener.on_reconnect(self.clear)
+
+    async def get(self, owner: Owner, key: object, load: Callable[[], Awaitable[V | None]]) -> V | None:
+        """The entry, loaded when it is absent or too old."""
+        entries = self._entries.get(owner)
+        if entries is not None and (entry := entries.get(key)) is not None:
+            limit = self.ttl_seconds if listener.connected else DEAF_SECONDS
+            if time.monotonic() - entry[0] < limit:
+                return entry[1]
+        return await self._load(owner, key, load)
+
+    async def _load(self, owner: Owner, key: object, load: Callable[[], Awaitable[V | None]]) -> V | None:
+        spot = (owner, key)
+        task = self._loading.get(spot)
+        if task is None or task.get_loop() is not asyncio.get_running_loop():
+            # A task of its own: when the first who asked hangs up, those who wait with him must not be cancelled.
+            task = self._loading[spot] = asyncio.get_running_loop().create_task(self._fill(owner, key, load))
+        return await asyncio.shield(task)
+
+    async def _fill(self, owner: Owner, key: object, load: Callable[[], Awaitable[V | None]]) -> V | None:
+        generation, began = self._generation, time.monotonic()
+        try:
+            value = await load()
+        finally:
+            self._loading.pop((owner, key), None)
+        # A bell that rang while we read may be about what we read: then it is used once and not kept.
+        if generation == self._generation:
+            if self._count >= MOST_ENTRIES:
+                self.clear()
+            entries = self._entries.setdefault(owner, {})
+            self._count += key not in entries
+            entries[key] = (began, value)
+        return value
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._generation += 1
+        self._count = 0
+        self._entries.clear()
+
+    def evict(self, tenant_id: UUID) -> None:
+        """Forget what is a tenant's, and what was looked up before a tenant was known."""
+        self._generation += 1
+        for owner in (tenant_id, None):
+            self._count -= len(self._entries.pop(owner, ()))
+
+    def _rung(self, payload: str) -> None:
+        kind, _, tenant_id = payload.partition(" ")
+        if kind == self.kind:
+            self.evict(UUID(tenant_id))

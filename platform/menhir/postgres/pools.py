@@ -1,0 +1,83 @@
+"""The connection pools of the async plane: `pools.app` under row-level security, `pools.gateway` for the data plane.
+
+Django's own connections come from Django's pool. These here are opened by wiring's lifespan, one set for each process. A connection is
+taken for a statement or a short transaction and given back: never held while a model talks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+from uuid import UUID
+
+from psycopg import AsyncConnection, OperationalError
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from menhir.errors import Unavailable
+from menhir.postgres.roles import Role, conninfo
+
+WAIT_SECONDS = 5.0
+
+
+class Pool:
+    """One role's pool; a name for something that is opened later."""
+
+    def __init__(self, role: Role, *, most: int) -> None:
+        self.role = role
+        self.most = most
+        self._pool: AsyncConnectionPool[AsyncConnection[Any]] | None = None
+
+    async def open(self) -> None:
+        """Open the pool on the running event loop; its connections come as they are asked for."""
+        self._pool = AsyncConnectionPool(
+            conninfo(self.role),
+            min_size=1,
+            max_size=self.most,
+            timeout=WAIT_SECONDS,
+            kwargs={"autocommit": True},
+            check=AsyncConnectionPool.check_connection if self.role == "app" else None,
+            open=False,
+            name=f"menhir-{self.role}",
+        )
+        await self._pool.open()
+
+    async def close(self) -> None:
+        """Give the connections back to the server."""
+        if self._pool is not None:
+            pool, self._pool = self._pool, None
+            await pool.close()
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[AsyncConnection[Any]]:
+        """A connection in autocommit; raises Unavailable when the database gives none in time."""
+        if self._pool is None:
+            raise Unavailable("The database pool of this process is not open.")
+        try:
+            async with self._pool.connection() as connection:
+                yield connection
+        except (PoolTimeout, OperationalError) as e:
+            raise Unavailable("The database is not answering. Try again shortly.") from e
+
+    @asynccontextmanager
+    async def tenant(self, tenant_id: UUID) -> AsyncIterator[AsyncConnection[Any]]:
+        """A transaction in which row-level security shows the rows of one tenant."""
+        async with self.connection() as connection, connection.transaction():
+            await connection.execute("SELECT menhir.set_tenant(%s)", [tenant_id])
+            yield connection
+
+
+app = Pool("app", most=8)
+gateway = Pool("gateway", most=4)
+
+
+async def open_all() -> None:
+    """Open every pool of this process."""
+    await app.open()
+    await gateway.open()
+
+
+async def close_all() -> None:
+    """Close every pool of this process."""
+    await app.close()
+    await gateway.close()

@@ -1,0 +1,1 @@
+"""The only place that knows everybody: settings, urls, the two planes, the processes and their lifespans."""

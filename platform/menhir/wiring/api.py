@@ -1,0 +1,83 @@
+"""The JSON API under /api/v1: every room's router, and errors as RFC 9457 problems."""
+
+from __future__ import annotations
+
+import logging
+from importlib import import_module
+from typing import Any
+
+from django.conf import settings
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse
+from ninja import NinjaAPI
+from ninja.errors import HttpError, ValidationError
+from ninja.openapi.docs import DocsBase
+
+from menhir.errors import MenhirError, status_of
+from menhir.wiring.problems import problem
+
+log = logging.getLogger(__name__)
+
+
+class Reference(DocsBase):
+    """The API reference, rendered by us from the OpenAPI document: it works without internet and under the strict policy."""
+
+    def render_page(self, request: HttpRequest, api: NinjaAPI, **kwargs: Any) -> HttpResponse:
+        """The page."""
+        from menhir.wiring.reference import page
+
+        return page(request, api.get_openapi_schema())
+
+
+def build() -> NinjaAPI:
+    """The API with the router of every room that has one."""
+    api = NinjaAPI(
+        title="Menhir",
+        version="1",
+        description="Prompts, knowledge, usage and answers of one tenant. The OpenAI-compatible plane is under /v1.",
+        docs=Reference(),
+        docs_url="/docs",
+        openapi_url="/openapi.json",
+        urls_namespace="api",
+    )
+    for label in settings.KERNEL + settings.PRODUCT:
+        package = f"menhir.{label}" if label in settings.KERNEL else f"apps.{label}"
+        try:
+            module = import_module(f"{package}.api")
+        except ModuleNotFoundError as e:
+            if e.name != f"{package}.api":
+                raise
+            continue
+        api.add_router("", module.router)
+    api.add_exception_handler(MenhirError, _on_menhir_error)
+    api.add_exception_handler(ValidationError, _on_validation_error)
+    api.add_exception_handler(HttpError, lambda request, e: problem(request, e.status_code, str(e)))
+    api.add_exception_handler(Http404, lambda request, e: problem(request, 404, "There is no such thing.", code="not_found"))
+    api.add_exception_handler(PermissionDenied, lambda request, e: problem(request, 403, "This is not allowed.", code="forbidden"))
+    api.add_exception_handler(Exception, _on_unexpected)
+    return api
+
+
+def _on_menhir_error(request: HttpRequest, error: MenhirError) -> HttpResponse:
+    return problem(request, status_of(error), error.message, code=error.code, param=error.param)
+
+
+def _on_validation_error(request: HttpRequest, error: ValidationError) -> HttpResponse:
+    found = [{"field": _field(item["loc"]), "message": item["msg"]} for item in error.errors]
+    first = found[0] if found else {"field": None, "message": "The request is not valid."}
+    detail = f"{first['field']}: {first['message']}" if first["field"] else str(first["message"])
+    return problem(request, 422, detail, code="invalid_request", param=first["field"], errors=found)
+
+
+def _field(location: Any) -> str:
+    # Ninja puts where it looked (body, query, …) and the argument's name before the field's own path.
+    path = [str(part) for part in location]
+    return ".".join(path[2:] if len(path) > 2 and path[0] == "body" else path[1:])  # noqa: PLR2004
+
+
+def _on_unexpected(request: HttpRequest, error: Exception) -> HttpResponse:
+    log.exception("unexpected error", exc_info=error)
+    return problem(request, 500, "Something went wrong on our side. It has been logged under this request id.", code="internal_error")
+
+
+api = build()

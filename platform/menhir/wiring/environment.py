@@ -1,0 +1,98 @@
+"""Reads the environment once, and refuses nonsense with the name of the variable.
+
+| variable | default | what it says |
+|---|---|---|
+| `PORT` | 8000 | where `web` listens |
+| `MENHIR_HOME` | `.menhir` | database, secrets and logs of a local run |
+| `DATABASE_URL` | the embedded server | the owner's connection; the other roles follow from it |
+| `MENHIR_APP_DATABASE_URL`, `MENHIR_GATEWAY_DATABASE_URL` | derived | for processes that shall not know the owner |
+| `MENHIR_SECRET_KEY`, `MENHIR_MASTER_KEYS` | files in `MENHIR_HOME` | signing; sealing (comma-separated base64, the first seals) |
+| `MENHIR_PUBLIC_URL` | `http://127.0.0.1:$PORT` | what links and cookies are made for |
+| `MENHIR_EMBEDDER_URL` | `http://127.0.0.1:8090` | where the embedder answers |
+| `MENHIR_SMTP_URL` | files in `MENHIR_HOME/mail` | `smtp://user:password@host:port` |
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from django.core.exceptions import ImproperlyConfigured
+
+T = TypeVar("T")
+ROOT = Path(__file__).resolve().parents[3]
+MASTER_KEY_BYTES = 32
+
+
+def text(name: str, default: str) -> str:
+    """A variable as it stands; an empty one counts as unset."""
+    return os.environ.get(name) or default
+
+
+def number(name: str, default: int, *, least: int = 0, most: int = 2**31) -> int:
+    """A whole number within bounds."""
+    raw = os.environ.get(name)
+    if not raw:
+        return default
+    try:
+        value = int(raw)
+    except ValueError as e:
+        raise ImproperlyConfigured(f"{name} must be a whole number, not {raw!r}.") from e
+    if not least <= value <= most:
+        raise ImproperlyConfigured(f"{name} must be between {least} and {most}, not {value}.")
+    return value
+
+
+def words(name: str, default: list[str]) -> list[str]:
+    """A comma-separated list."""
+    raw = os.environ.get(name)
+    return [word.strip() for word in raw.split(",") if word.strip()] if raw else default
+
+
+def home() -> Path:
+    """`MENHIR_HOME` as an absolute path, relative to the project's root."""
+    return (ROOT / text("MENHIR_HOME", ".menhir")).resolve()
+
+
+def secret_key(folder: Path) -> str:
+    """`MENHIR_SECRET_KEY`, or the one kept in the home folder, made on first use."""
+    return os.environ.get("MENHIR_SECRET_KEY") or _kept(folder / "secret-key", lambda: secrets.token_urlsafe(48))
+
+
+def master_keys(folder: Path) -> tuple[bytes, ...]:
+    """The keys that seal credentials, the current one first."""
+    raw = os.environ.get("MENHIR_MASTER_KEYS") or _kept(
+        folder / "master-keys", lambda: base64.b64encode(secrets.token_bytes(MASTER_KEY_BYTES)).decode()
+    )
+    try:
+        keys = tuple(base64.b64decode(word, validate=True) for word in raw.split(","))
+    except binascii.Error as e:
+        raise ImproperlyConfigured("MENHIR_MASTER_KEYS must be base64, separated by commas.") from e
+    if any(len(key) != MASTER_KEY_BYTES for key in keys):
+        raise ImproperlyConfigured(f"Each of MENHIR_MASTER_KEYS must hold {MASTER_KEY_BYTES} bytes.")
+    return keys
+
+
+def _kept(path: Path, make: Callable[[], str]) -> str:
+    """The content of a file that only we can read; whoever comes first writes it, the others read it."""
+    try:
+        return path.read_text(encoding="ascii").strip()
+    except FileNotFoundError:
+        pass
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f"{path.name}.{os.getpid()}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        file.write(make())
+    try:
+        os.link(draft, path)  # atomic, and fails when another process was first
+    except FileExistsError:
+        pass
+    finally:
+        draft.unlink()
+    return path.read_text(encoding="ascii").strip()

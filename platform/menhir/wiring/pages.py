@@ -1,0 +1,70 @@
+"""The pages that belong to no room: the front door, health, errors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from django.contrib.auth.decorators import login_required
+from django.db import DatabaseError, connection
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import redirect
+from django.template import loader
+from django.views.decorators.cache import never_cache
+
+from menhir.tenancy.middleware import places_of
+from menhir.wiring.problems import problem
+
+
+@login_required
+def front_door(request: HttpRequest) -> HttpResponse:
+    """To the tenant visited last, or the first by name; somebody who belongs nowhere is told so."""
+    places = places_of(request.user)
+    if not places:
+        return HttpResponse(loader.render_to_string("nowhere.html", {}, request), status=403)
+    last = request.COOKIES.get("menhir_tenant")
+    place = next((place for place in places if place.slug == last), places[0])
+    return redirect(f"/t/{place.slug}/")
+
+
+@never_cache
+def healthz(request: HttpRequest) -> HttpResponse:
+    """Whether the process is alive; asks nobody else."""
+    return JsonResponse({"status": "ok"})
+
+
+@never_cache
+def readyz(request: HttpRequest) -> HttpResponse:
+    """Whether the process can serve: the database answers and is migrated, the listener listens."""
+    from menhir.postgres.listener import listener
+    from menhir.wiring.lifespan import state
+
+    checks = {"database": _database_answers(), "listener": listener.connected, "accepting": state.accepting}
+    ready = all(checks.values())
+    return JsonResponse({"status": "ok" if ready else "unavailable", "checks": checks}, status=200 if ready else 503)
+
+
+def _database_answers() -> bool:
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+    except DatabaseError:
+        return False
+    return True
+
+
+def error(status: int) -> Callable[..., HttpResponse]:
+    """The page for a status; under /api/ a problem instead. It must not fail itself, so it asks the database nothing."""
+    details = {
+        400: "The request cannot be understood.",
+        403: "This is not allowed.",
+        404: "There is no such thing.",
+        500: "Something went wrong on our side. It has been logged under this request id.",
+    }
+
+    def page(request: HttpRequest, exception: Any = None) -> HttpResponse:
+        if request.path.startswith("/api/"):
+            return problem(request, status, details[status])
+        return HttpResponse(loader.render_to_string(f"{status}.html", {"request_id": getattr(request, "id", "")}), status=status)
+
+    return page
