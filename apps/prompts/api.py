@@ -1,0 +1,322 @@
+"""`/api/v1/prompts`: write prompts, keep versions, release them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, Final, Self
+from uuid import UUID
+
+from django.db.models import Max, QuerySet
+from django.http import HttpResponse
+from ninja import Field, Query, Router, Schema
+from pydantic import AfterValidator
+
+from apps.prompts import rendering
+from apps.prompts.errors import NotReleased, UnknownPrompt
+from apps.prompts.models import (
+    NAME_LIMIT_CHARACTERS,
+    NOTE_LIMIT_CHARACTERS,
+    PRODUCTION,
+    Prompt,
+    Release,
+    ReleaseEvent,
+    Version,
+)
+from menhir.tenancy.http import TenantRequest, in_tenant, needs
+
+READ: Final = needs("prompts:read")
+WRITE: Final = needs("prompts:write")
+
+router = Router(tags=["prompts"])
+router.add_decorator(in_tenant, mode="operation")
+
+
+def storable(text: str) -> str:
+    """Refuse what the database cannot keep.
+
+    >>> storable("plain")
+    'plain'
+    """
+    if "\x00" in text or any("\ud800" <= character <= "\udfff" for character in text):
+        raise ValueError("contains characters that are no text")
+    return text
+
+
+Text = Annotated[str, AfterValidator(storable)]
+
+
+class PromptIn(Schema):
+    """A new prompt, with its first version when `text` is given."""
+
+    slug: Text
+    name: Annotated[Text, Field(max_length=NAME_LIMIT_CHARACTERS)] = ""
+    text: Text | None = None
+    note: Annotated[Text, Field(max_length=NOTE_LIMIT_CHARACTERS)] = ""
+
+
+class VersionIn(Schema):
+    """A new text of a prompt."""
+
+    text: Text
+    note: Annotated[Text, Field(max_length=NOTE_LIMIT_CHARACTERS)] = ""
+
+
+class ReleaseIn(Schema):
+    """The version that a label shall point at."""
+
+    version: Annotated[int, Field(ge=1, le=2**31 - 1)]
+
+
+class RenderIn(Schema):
+    """What to preview: a version, or what a label points at, or a text that is not kept yet."""
+
+    text: Text | None = None
+    version: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None
+    label: Text = PRODUCTION
+    variables: dict[str, object] = {}
+
+
+class Listing(Schema):
+    """Which prompts to list."""
+
+    q: Annotated[Text, Field(max_length=NAME_LIMIT_CHARACTERS)] = ""
+    archived: bool = False
+    after: Text = ""
+    limit: Annotated[int, Field(ge=1, le=200)] = 100
+
+
+class VersionOut(Schema):
+    """A version of a prompt."""
+
+    id: UUID
+    number: int
+    text: str
+    variables: list[str]
+    note: str
+    created_by: str
+    created_at: datetime
+
+    @classmethod
+    def of(cls, version: Version) -> Self:
+        """Show a version."""
+        return cls(
+            id=version.id,
+            number=version.number,
+            text=version.text,
+            variables=list(version.variables),
+            note=version.note,
+            created_by=version.created_by,
+            created_at=version.created_at,
+        )
+
+
+class ReleaseOut(Schema):
+    """A label and what it points at."""
+
+    label: str
+    version: int
+    released_by: str
+    released_at: datetime
+
+    @classmethod
+    def of(cls, release: Release) -> Self:
+        """Show a release."""
+        return cls(
+            label=release.label,
+            version=release.version.number,
+            released_by=release.released_by,
+            released_at=release.released_at,
+        )
+
+
+class ReleaseEventOut(Schema):
+    """One move of a label; `version` is null when it was withdrawn."""
+
+    label: str
+    version: int | None
+    by: str
+    at: datetime
+
+    @classmethod
+    def of(cls, event: ReleaseEvent) -> Self:
+        """Show a move."""
+        return cls(
+            label=event.label,
+            version=event.version.number if event.version is not None else None,
+            by=event.by,
+            at=event.at,
+        )
+
+
+class PromptOut(Schema):
+    """A prompt, its newest version's number and what is released."""
+
+    id: UUID
+    slug: str
+    name: str
+    created_by: str
+    created_at: datetime
+    archived_at: datetime | None
+    latest_version: int | None
+    releases: list[ReleaseOut]
+
+    @classmethod
+    def of(cls, prompt: Prompt, *, latest: int | None, releases: list[Release]) -> Self:
+        """Show a prompt."""
+        return cls(
+            id=prompt.id,
+            slug=prompt.slug,
+            name=prompt.name,
+            created_by=prompt.created_by,
+            created_at=prompt.created_at,
+            archived_at=prompt.archived_at,
+            latest_version=latest,
+            releases=[ReleaseOut.of(release) for release in releases],
+        )
+
+
+class PromptPage(Schema):
+    """Prompts by slug; `next` is what to send as `after` for those that follow, null at the end."""
+
+    prompts: list[PromptOut]
+    next: str | None
+
+
+class VersionPage(Schema):
+    """Every version of a prompt, newest first."""
+
+    versions: list[VersionOut]
+
+
+class ReleasePage(Schema):
+    """What every label of a prompt points at, and how it came to."""
+
+    releases: list[ReleaseOut]
+    history: list[ReleaseEventOut]
+
+
+class RenderOut(Schema):
+    """The words that a model would read."""
+
+    text: str
+    version: int | None
+
+
+@router.get("/prompts", response=PromptPage, auth=READ)
+def list_prompts(request: TenantRequest, listing: Query[Listing]) -> PromptPage:
+    """List prompts by slug, those with `q` in slug or name when it is given."""
+    found = Prompt.objects.within(request.tenant).filter(archived_at__isnull=not listing.archived)
+    if listing.q:
+        found = found.filter(slug__icontains=listing.q) | found.filter(name__icontains=listing.q)
+    page = list(found.filter(slug__gt=listing.after).order_by("slug")[: listing.limit + 1])
+    shown = page[: listing.limit]
+    return PromptPage(prompts=_shown(request, shown), next=shown[-1].slug if len(page) > len(shown) else None)
+
+
+@router.post("/prompts", response={201: PromptOut}, auth=WRITE)
+def create_prompt(request: TenantRequest, body: PromptIn) -> tuple[int, PromptOut]:
+    """Begin a prompt."""
+    prompt = Prompt.create(request.tenant, slug=body.slug, name=body.name, by=request.principal)
+    if body.text is not None:
+        prompt.add_version(body.text, note=body.note, by=request.principal)
+    return 201, _shown(request, [prompt])[0]
+
+
+@router.get("/prompts/{slug}", response=PromptOut, auth=READ)
+def get_prompt(request: TenantRequest, slug: str) -> PromptOut:
+    """Show one prompt."""
+    return _shown(request, [_prompt(request, slug)])[0]
+
+
+@router.put("/prompts/{slug}/archive", response={204: None}, auth=WRITE)
+def archive_prompt(request: TenantRequest, slug: str) -> HttpResponse:
+    """Take a prompt out of service; calls that name it, and assistants that use it, get 404 until it is restored."""
+    _prompt(request, slug).archive(by=request.principal)
+    return HttpResponse(status=204)
+
+
+@router.delete("/prompts/{slug}/archive", response={204: None}, auth=WRITE)
+def restore_prompt(request: TenantRequest, slug: str) -> HttpResponse:
+    """Take a prompt back into service."""
+    _prompt(request, slug).restore(by=request.principal)
+    return HttpResponse(status=204)
+
+
+@router.get("/prompts/{slug}/versions", response=VersionPage, auth=READ)
+def list_versions(request: TenantRequest, slug: str) -> VersionPage:
+    """List every version of a prompt, newest first."""
+    versions = _prompt(request, slug).versions.order_by("-number")
+    return VersionPage(versions=[VersionOut.of(version) for version in versions])
+
+
+@router.post("/prompts/{slug}/versions", response={201: VersionOut}, auth=WRITE)
+def add_version(request: TenantRequest, slug: str, body: VersionIn) -> tuple[int, VersionOut]:
+    """Keep a text as the next version; the newest version's text once more gives that version."""
+    version = _prompt(request, slug).add_version(body.text, note=body.note, by=request.principal)
+    return 201, VersionOut.of(version)
+
+
+@router.get("/prompts/{slug}/versions/{int:number}", response=VersionOut, auth=READ)
+def get_version(request: TenantRequest, slug: str, number: int) -> VersionOut:
+    """Show one version."""
+    return VersionOut.of(_prompt(request, slug).version(number))
+
+
+@router.get("/prompts/{slug}/releases", response=ReleasePage, auth=READ)
+def list_releases(request: TenantRequest, slug: str) -> ReleasePage:
+    """Show what every label points at, and the last 200 moves, newest first."""
+    prompt = _prompt(request, slug)
+    releases = prompt.releases.select_related("version").order_by("label")
+    events = prompt.release_events.select_related("version").order_by("-at")[:200]
+    return ReleasePage(
+        releases=[ReleaseOut.of(release) for release in releases],
+        history=[ReleaseEventOut.of(event) for event in events],
+    )
+
+
+@router.put("/prompts/{slug}/releases/{label}", response=ReleaseOut, auth=WRITE)
+def put_release(request: TenantRequest, slug: str, label: str, body: ReleaseIn) -> ReleaseOut:
+    """Serve a version under a label, from the next call on."""
+    return ReleaseOut.of(_prompt(request, slug).release(body.version, label, by=request.principal))
+
+
+@router.delete("/prompts/{slug}/releases/{label}", response={204: None}, auth=WRITE)
+def delete_release(request: TenantRequest, slug: str, label: str) -> HttpResponse:
+    """Serve nothing under a label any more."""
+    _prompt(request, slug).withdraw(label, by=request.principal)
+    return HttpResponse(status=204)
+
+
+@router.post("/prompts/{slug}/render", response=RenderOut, auth=READ)
+def render_prompt(request: TenantRequest, slug: str, body: RenderIn) -> RenderOut:
+    """Preview the words that a model would read; refuse missing and unknown variables by name."""
+    prompt = _prompt(request, slug)
+    if body.text is not None:
+        return RenderOut(text=rendering.render(body.text, body.variables), version=None)
+    version = prompt.version(body.version) if body.version is not None else _released(prompt, body.label)
+    return RenderOut(text=rendering.render(version.text, body.variables), version=version.number)
+
+
+def _prompt(request: TenantRequest, slug: str) -> Prompt:
+    found = Prompt.objects.within(request.tenant).filter(slug=slug).first() if "\x00" not in slug else None
+    if found is None:
+        raise UnknownPrompt(f"There is no prompt `{slug}`.", param="slug")
+    return found
+
+
+def _released(prompt: Prompt, label: str) -> Version:
+    release = prompt.releases.select_related("version").filter(label=label).first()
+    if release is None:
+        raise NotReleased(f"Nothing of `{prompt.slug}` is released as `{label}`.", param="label")
+    return release.version
+
+
+def _shown(request: TenantRequest, prompts: list[Prompt]) -> list[PromptOut]:
+    ids = [prompt.id for prompt in prompts]
+    versions: QuerySet[Version] = Version.objects.within(request.tenant).filter(prompt_id__in=ids)
+    latest: Mapping[UUID, int] = dict(versions.values_list("prompt_id").annotate(Max("number")))
+    releases: dict[UUID, list[Release]] = {id_: [] for id_ in ids}
+    for release in Release.objects.within(request.tenant).filter(prompt_id__in=ids).select_related("version").order_by("label"):
+        releases[release.prompt_id].append(release)
+    return [PromptOut.of(p, latest=latest.get(p.id), releases=releases[p.id]) for p in prompts]

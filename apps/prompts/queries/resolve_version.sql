@@ -1,0 +1,13 @@
+-- One numbered version of a prompt; nothing when the number, the prompt or the tenant is another.
+-- takes: tenant_id uuid, prompt character varying, number integer
+-- gives: version_id uuid, slug character varying, number integer, text text
+-- role: gateway
+SELECT version.id AS version_id, prompt.slug, version.number, version.text
+FROM prompts_prompt AS prompt
+JOIN prompts_version AS version
+    ON version.tenant_id = prompt.tenant_id AND version.prompt_id = prompt.id
+WHERE prompt.tenant_id = $1
+    AND version.tenant_id = $1
+    AND prompt.slug = $2
+    AND version.number = $3
+    AND prompt.archived_at IS NULL
