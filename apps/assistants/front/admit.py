@@ -1,0 +1,179 @@
+"""Admission: who is asking, and is it a request at all?
+
+The first room of the walk gives a `Call`, or raises what the client is told. Bodies are read with a limit, parsed once,
+and checked as far as the platform itself relies on them; everything else is between the client and the model.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from datetime import UTC, datetime
+from typing import Any, Final, cast
+from uuid import uuid4
+
+import orjson
+from django.conf import settings
+
+from apps.assistants.errors import MalformedRequest
+from apps.gateway.call import Call, Operation
+from menhir.errors import TooLarge, Unauthenticated
+from menhir.postgres.ids import uuid7
+from menhir.tenancy import authentication
+from menhir.tenancy.principal import INFERENCE, Principal
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+
+REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
+MODEL_LIMIT_CHARACTERS: Final = 256
+
+
+class ClientLeft(Exception):  # noqa: N818 - nobody's error
+    """The client hung up before it had sent its request."""
+
+
+def header(scope: Scope, name: bytes) -> bytes | None:
+    """Give the first header of this name."""
+    for key, value in scope["headers"]:
+        if key == name:
+            return cast("bytes", value)
+    return None
+
+
+def request_id(scope: Scope) -> bytes:
+    """Give the client's own request id when it is a plain word, else a new one."""
+    given = header(scope, b"x-request-id")
+    if given is not None and REQUEST_ID.fullmatch(given):
+        return given
+    return b"req_" + uuid4().hex.encode()
+
+
+async def principal(scope: Scope) -> Principal:
+    """Give who is asking; raise `Unauthenticated`, or `Forbidden` for a key without the scope `inference`.
+
+    Callers inside the process hand over their principal in the scope's state, which no client can reach.
+    """
+    known = scope.get("state", {}).get("principal")
+    who = known if isinstance(known, Principal) else await authentication.principal_of_key(_bearer(scope))
+    who.require(INFERENCE)
+    return who
+
+
+async def body(scope: Scope, receive: Receive) -> bytes:
+    """Read the request's body; raise `TooLarge` as soon as it is known to be."""
+    limit: int = settings.MENHIR_BODY_LIMIT_BYTES
+    declared = header(scope, b"content-length")
+    if declared is not None and declared.isdigit() and int(declared) > limit:
+        raise _too_large(limit)
+    parts: list[bytes] = []
+    length = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientLeft
+        part = message.get("body", b"")
+        length += len(part)
+        if length > limit:
+            raise _too_large(limit)
+        if not message.get("more_body", False):
+            return b"".join([*parts, part]) if parts else part
+        parts.append(part)
+
+
+def call(raw: bytes, *, operation: Operation, who: Principal, request_id: bytes, received: float) -> Call:
+    """Give the call that these bytes ask for; raise `MalformedRequest` naming the field."""
+    fields = _parse(raw)
+    model = fields.get("model")
+    if not isinstance(model, str) or not model:
+        raise MalformedRequest("`model` is required: the name of a model or an assistant.", param="model")
+    if len(model) > MODEL_LIMIT_CHARACTERS:
+        raise MalformedRequest(f"`model` has at most {MODEL_LIMIT_CHARACTERS} characters.", param="model")
+    stream = False
+    wants_usage = False
+    if operation == "chat":
+        _check_messages(fields)
+        stream = _stream(fields)
+        wants_usage = _wants_usage(fields)
+    else:
+        _check_input(fields.get("input"))
+    return Call(
+        id=uuid7(),
+        request_id=request_id.decode(),
+        principal=who,
+        operation=operation,
+        received=received,
+        opened_at=datetime.now(UTC),
+        model=model,
+        body=fields,
+        raw=raw,
+        stream=stream,
+        wants_usage=wants_usage,
+    )
+
+
+def _bearer(scope: Scope) -> str:
+    given = header(scope, b"authorization")
+    if given is None:
+        raise Unauthenticated("Give your API key in the header `Authorization: Bearer mh_live_…`.")
+    kind, _, key = given.partition(b" ")
+    if kind.lower() != b"bearer":
+        raise Unauthenticated("The header `Authorization` takes the form `Bearer mh_live_…`.")
+    return key.strip().decode("latin-1")
+
+
+def _parse(raw: bytes) -> dict[str, Any]:
+    try:
+        fields = orjson.loads(raw)
+    except orjson.JSONDecodeError as wrong:
+        raise MalformedRequest(f"The body is not valid JSON: {wrong}.") from wrong
+    if not isinstance(fields, dict):
+        raise MalformedRequest("The body is not a JSON object.")
+    return fields
+
+
+def _check_messages(fields: Mapping[str, Any]) -> None:
+    messages = fields.get("messages")
+    if not isinstance(messages, list):
+        raise MalformedRequest("`messages` is required: a list of messages.", param="messages")
+    if not messages and fields.get("prompt") is None:
+        raise MalformedRequest("`messages` has no message in it.", param="messages")
+    for index, message in enumerate(messages):
+        if not isinstance(message, dict):
+            raise MalformedRequest("A message is an object with `role` and `content`.", param=f"messages[{index}]")
+        role = message.get("role")
+        if not isinstance(role, str) or not role:
+            raise MalformedRequest("A message has a `role`.", param=f"messages[{index}].role")
+        content = message.get("content")
+        if not isinstance(content, str | list) and (content is not None or role in {"system", "developer", "user"}):
+            raise MalformedRequest("The `content` of a message is a text or a list of parts.", param=f"messages[{index}].content")
+
+
+def _stream(fields: Mapping[str, Any]) -> bool:
+    stream = fields.get("stream")
+    if stream is not None and not isinstance(stream, bool):
+        raise MalformedRequest("`stream` is true or false.", param="stream")
+    return bool(stream)
+
+
+def _wants_usage(fields: Mapping[str, Any]) -> bool:
+    options = fields.get("stream_options")
+    if options is None:
+        return False
+    if not isinstance(options, dict):
+        raise MalformedRequest("`stream_options` is an object.", param="stream_options")
+    return options.get("include_usage") is True
+
+
+def _check_input(given: object) -> None:
+    if isinstance(given, str) and given:
+        return
+    if isinstance(given, list) and given:
+        first = type(given[0])
+        if first in {str, int, list} and all(type(item) is first for item in given):
+            return
+    raise MalformedRequest("`input` is required: a text, or a list of texts or of tokens, not empty.", param="input")
+
+
+def _too_large(limit: int) -> TooLarge:
+    return TooLarge(f"The body is larger than {limit:,} bytes.")

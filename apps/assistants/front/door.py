@@ -1,0 +1,86 @@
+"""The door itself: one ASGI application, a handful of paths, and no way out but an answer in OpenAI's shape."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import Final
+from urllib.parse import unquote
+
+from apps.assistants.errors import UnknownEndpoint, WrongMethod
+from apps.assistants.front import admit, models
+from apps.assistants.front.admit import ClientLeft, Receive, Scope
+from apps.assistants.front.ground import ground
+from apps.assistants.front.reply import InternalError, Reply, Send
+from apps.assistants.front.resolve import resolve
+from apps.gateway import corridor
+from apps.gateway.call import Operation
+from menhir.errors import MenhirError
+
+logger = logging.getLogger(__name__)
+
+OPERATIONS: Final[dict[str, Operation]] = {"/v1/chat/completions": "chat", "/v1/embeddings": "embeddings"}
+MODELS: Final = "/v1/models"
+METHOD_NOT_ALLOWED: Final = 405
+
+
+async def application(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer one request below `/v1`."""
+    received = time.perf_counter()
+    request_id = admit.request_id(scope)
+    reply = Reply(send, request_id=request_id)
+    try:
+        operation = OPERATIONS.get(scope["path"])
+        if operation is None:
+            await _describe(scope, reply)
+        elif scope["method"] != "POST":
+            await _refuse_method(scope, reply, allowed=b"POST")
+        else:
+            await _answer(scope, receive, reply, operation=operation, request_id=request_id, received=received)
+    except ClientLeft:
+        return
+    except MenhirError as error:
+        await reply.error(error)
+    except Exception:
+        logger.exception("A request failed unexpectedly: %s", request_id.decode())
+        await reply.error(InternalError())
+
+
+async def _answer(scope: Scope, receive: Receive, reply: Reply, *, operation: Operation, request_id: bytes, received: float) -> None:
+    who = await admit.principal(scope)
+    raw = await admit.body(scope, receive)
+    call = admit.call(raw, operation=operation, who=who, request_id=request_id, received=received)
+    gone = asyncio.Event()
+    watcher = asyncio.create_task(_watch(receive, gone))
+    try:
+        grounds = await resolve(call)
+        if grounds is not None:
+            await ground(call, grounds)
+        await corridor.run(call, reply, gone)
+    finally:
+        watcher.cancel()
+
+
+async def _watch(receive: Receive, gone: asyncio.Event) -> None:
+    """Set `gone` when the client hangs up: after its request, the only thing a client can still do."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    gone.set()
+
+
+async def _describe(scope: Scope, reply: Reply) -> None:
+    path: str = scope["path"]
+    if path.rstrip("/") != MODELS and not path.startswith(f"{MODELS}/"):
+        raise UnknownEndpoint(f"Unknown request URL: {scope['method']} {path}.")
+    if scope["method"] not in {"GET", "HEAD"}:
+        await _refuse_method(scope, reply, allowed=b"GET")
+        return
+    who = await admit.principal(scope)
+    name = path.removeprefix(MODELS).strip("/")
+    await reply.json(await models.one(who, unquote(name)) if name else await models.every(who))
+
+
+async def _refuse_method(scope: Scope, reply: Reply, *, allowed: bytes) -> None:
+    error = WrongMethod(f"Not allowed: {scope['method']} {scope['path']}. It takes {allowed.decode()}.")
+    await reply.error(error, status=METHOD_NOT_ALLOWED, headers=[(b"allow", allowed)])

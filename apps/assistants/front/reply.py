@@ -1,0 +1,73 @@
+"""The way back to the client: ASGI messages out, and every error in OpenAI's shape."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, Final
+
+import orjson
+
+from apps.gateway import wire
+from apps.gateway.errors import UpstreamError
+from menhir.errors import MenhirError, status_of
+
+Message = MutableMapping[str, Any]
+Send = Callable[[Message], Awaitable[None]]
+Headers = list[tuple[bytes, bytes]]
+
+JSON: Final = (b"content-type", b"application/json")
+EVENT_STREAM: Final = b"text/event-stream"
+
+
+class InternalError(MenhirError):
+    """Something went wrong on our side. The request id helps us to find out what."""
+
+    code = "internal_error"
+
+
+class Reply:
+    """One answer to one request; the gateway's `Respond`."""
+
+    __slots__ = ("_request_id", "_send", "ended", "started", "streams")
+
+    def __init__(self, send: Send, *, request_id: bytes) -> None:
+        self._send = send
+        self._request_id = request_id
+        self.started = False
+        self.ended = False
+        self.streams = False
+
+    async def start(self, status: int, headers: Headers) -> None:
+        """Send the status line, with the request's id."""
+        self.started = True
+        self.streams = any(name == b"content-type" and value.startswith(EVENT_STREAM) for name, value in headers)
+        await self._send({"type": "http.response.start", "status": status, "headers": [*headers, (b"x-request-id", self._request_id)]})
+
+    async def send(self, data: bytes, more: bool) -> None:  # noqa: FBT001 - ASGI's own word order
+        """Send a part of the body; the last one says `more=False`."""
+        self.ended = not more
+        await self._send({"type": "http.response.body", "body": data, "more_body": more})
+
+    async def json(self, value: object) -> None:
+        """Answer 200 with this value."""
+        body = orjson.dumps(value)
+        await self.start(200, [JSON, (b"content-length", b"%d" % len(body))])
+        await self.send(body, more=False)
+
+    async def error(self, error: MenhirError, *, status: int | None = None, headers: Headers | None = None) -> None:
+        """Say what went wrong: as the answer, or as the last event of a stream that has begun.
+
+        A whole answer that broke off is left unfinished, so that the server cuts the connection and the client sees it.
+        """
+        if self.ended:
+            return
+        if self.started:
+            if self.streams:
+                await self.send(wire.error_event(error), more=False)
+            return
+        body = orjson.dumps(wire.error_body(error))
+        every = [JSON, (b"content-length", b"%d" % len(body)), *(headers or ())]
+        if isinstance(error, UpstreamError) and error.retry_after_seconds is not None:
+            every.append((b"retry-after", b"%d" % max(1, round(error.retry_after_seconds))))
+        await self.start(status or status_of(error), every)
+        await self.send(body, more=False)
