@@ -2,6 +2,7 @@
 
 * GatewayError
   x UnknownModel ............. no route of this name
+  x Unsealable ............... a stored credential that no master key of ours opens
   x UpstreamError ............ the other side failed
     + UpstreamBusy             worth another try, here or elsewhere
     + UpstreamDown             not here, not now: go to the next target
@@ -16,27 +17,31 @@ never mistaken for a wrong key of ours.
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from menhir.errors import Invalid, MenhirError, NotFound, Unavailable
 
 
 class GatewayError(MenhirError):
     """The call could not be answered."""
 
-    code: ClassVar[str] = "gateway_error"
+    code = "gateway_error"
 
 
 class UnknownModel(GatewayError, NotFound):
     """There is no model of this name."""
 
-    code: ClassVar[str] = "model_not_found"
+    code = "model_not_found"
+
+
+class Unsealable(GatewayError, Unavailable):
+    """A stored credential cannot be read."""
+
+    code = "credential_unreadable"
 
 
 class UpstreamError(GatewayError):
     """The upstream failed."""
 
-    code: ClassVar[str] = "upstream_error"
+    code = "upstream_error"
 
     def __init__(
         self,
@@ -57,28 +62,28 @@ class UpstreamError(GatewayError):
 class UpstreamBusy(UpstreamError, Unavailable):
     """The upstream is busy; try again in a moment."""
 
-    code: ClassVar[str] = "upstream_busy"
+    code = "upstream_busy"
 
 
 class UpstreamDown(UpstreamError, Unavailable):
     """The upstream cannot be reached or does not work."""
 
-    code: ClassVar[str] = "upstream_down"
+    code = "upstream_down"
 
 
 class UpstreamCut(UpstreamDown):
     """The upstream broke off in the middle of its answer."""
 
-    code: ClassVar[str] = "upstream_cut"
+    code = "upstream_cut"
 
 
 class UpstreamUnauthorized(UpstreamDown):
     """The upstream does not accept the credential that is configured for it."""
 
-    code: ClassVar[str] = "upstream_unauthorized"
+    code = "upstream_unauthorized"
 
 
 class UpstreamRefused(UpstreamError, Invalid):
     """The upstream refused the request."""
 
-    code: ClassVar[str] = "upstream_refused"
+    code = "upstream_refused"

@@ -1,4 +1,4 @@
-"""What speaks to a model: one port, and a folder of adapters, one per kind of provider.
+r"""What speaks to a model: one port, and a folder of adapters, one per kind of provider.
 
 An adapter is a package `upstreams/<kind>/` whose `__init__` offers one instance called `adapter`:
 
@@ -12,7 +12,7 @@ stream when `attempt.stream`. What it may rely on and what it must keep:
   `UpstreamDown` (no connection, 5xx, an answer that is no answer), `UpstreamUnauthorized` (401, 403),
   `UpstreamRefused` (any other 4xx: the same request will fail again).
 - `chunks()` raises `UpstreamCut` when the other side breaks off. It need not cut at event boundaries.
-- A chat stream ends in `data: [DONE]\\n\\n`, and the chunk before it carries `usage` (with `choices: []`): usage is
+- A chat stream ends in `data: [DONE]\n\n`, and the chunk before it carries `usage` (with `choices: []`): usage is
   always asked for; the relay keeps that chunk from a client who did not ask.
 - Leaving the context before the end, or cancelling, stops the work on the other side.
 - Time-outs are the caller's: it cancels.

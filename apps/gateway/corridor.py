@@ -1,0 +1,109 @@
+"""The walk of one call through the gateway: cache, opening row, dispatch, relay, settle.
+
+It is never handed back up: `run` returns when the client has its last byte and the ledger has both rows. Errors are
+raised only while nothing has been promised to the client; after that they are told inside the stream.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from apps.gateway import relay, routing
+from apps.gateway.cache import embeddings
+from apps.gateway.dispatch import dispatch
+from apps.gateway.errors import UnknownModel
+from apps.gateway.hangup import HungUp, Watch
+from apps.gateway.settle import NO_USAGE, Tally, open_call, settle
+from apps.gateway.wire import error_event
+from menhir.errors import MenhirError, status_of
+
+if TYPE_CHECKING:
+    from apps.gateway.call import Call, ResolvedRoute, Respond
+    from apps.gateway.dispatch import Answer
+
+HUNG_UP_STATUS = 499
+"""nginx's word for a client that closed the connection; it stands in the ledger only."""
+INTERNAL_STATUS = 500
+DRAIN_SECONDS = 1.0
+
+
+async def run(call: Call, respond: Respond, gone: asyncio.Event) -> None:
+    """Answer a call. Raises GatewayError (or another MenhirError) only before `respond.start`."""
+    route = call.route or await routing.resolve(call.principal.tenant_id, call.model)
+    if route is None or not route.targets:
+        raise UnknownModel(f"The model `{call.model}` does not exist.", param="model")
+    call.route = route
+    if call.operation == "embeddings" and (body := embeddings.answer(call, route.targets[0])) is not None:
+        await _remembered(call, route, body, respond)
+        return
+    await open_call(call, route)
+    tally = Tally()
+    try:
+        with Watch(gone) as watch:
+            answer = await dispatch(call, route, tally, watch)
+            try:
+                ending = await relay.stream(call, answer, respond, tally, watch) if call.stream else None
+            except BaseException:
+                await answer.close()
+                raise
+    except HungUp:
+        await settle(call, tally, outcome="cancelled", status=HUNG_UP_STATUS, error_code="client_hung_up")
+        return
+    except MenhirError as e:
+        await settle(call, tally, outcome="failed", status=status_of(e), error_code=e.code)
+        raise
+    except asyncio.CancelledError:
+        # The process is going down: say what is known; the sweeper would charge the estimate.
+        await settle(call, tally, outcome="interrupted", status=INTERNAL_STATUS, error_code="interrupted")
+        raise
+    except Exception:
+        await settle(call, tally, outcome="failed", status=INTERNAL_STATUS, error_code="internal_error")
+        raise
+    if ending is None:
+        await _finish_whole(call, answer, respond, tally)
+    else:
+        await _finish_stream(call, answer, ending, respond, tally)
+
+
+async def _finish_whole(call: Call, answer: Answer, respond: Respond, tally: Tally) -> None:
+    if call.operation == "embeddings":
+        embeddings.keep(call, answer.target, answer.body)
+    cost = await settle(call, tally, outcome="completed", status=200)
+    await relay.whole(call, answer.body, respond, tally, cost=cost)
+
+
+async def _finish_stream(call: Call, answer: Answer, ending: relay.Ending, respond: Respond, tally: Tally) -> None:
+    try:
+        last = ending.last
+        try:
+            await settle(call, tally, outcome=ending.outcome, status=200, error_code=ending.error_code)
+        except MenhirError as e:
+            last = error_event(e)
+        await respond.send(last, False)
+        if ending.outcome == "completed":
+            await _drain(answer)
+    finally:
+        await answer.close()
+
+
+async def _drain(answer: Answer) -> None:
+    """Read to the end of the connection, so that it serves again; the client has everything and does not wait."""
+    with Watch(asyncio.Event()) as watch:
+        watch.allow(DRAIN_SECONDS)
+        try:
+            async for _ in answer.chunks or ():
+                pass
+        except asyncio.CancelledError:
+            if not watch.expired():
+                raise
+        except MenhirError:
+            return
+
+
+async def _remembered(call: Call, route: ResolvedRoute, body: bytes, respond: Respond) -> None:
+    """Answer from the cache. No upstream saw it, so it costs nothing; it is in the ledger all the same."""
+    await open_call(call, route)
+    tally = Tally(target=route.targets[0], usage=NO_USAGE)
+    cost = await settle(call, tally, outcome="completed", status=200, provider="cache")
+    await relay.whole(call, body, respond, tally, cost=cost, cached=True)

@@ -1,0 +1,104 @@
+"""Who has hung up, and who has been silent for too long: one round for all calls of a process.
+
+A task or a timer for each call would cost more than the call's own work on the fast path, and moving a deadline with
+every chunk would cost again. So each call under way leaves a `Watch`, and one timer walks past all of them ten times a
+second; it does not run when there is nothing to watch. What it finds it cancels, in the way `asyncio.timeout` does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Literal, Self
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+ROUND_SECONDS = 0.1
+
+
+class HungUp(Exception):  # noqa: N818 - it is no error of anybody's
+    """The client left before its answer was complete."""
+
+
+class Watch:
+    """One call under way: entered by its task, and left before anything that must not be cut short (settlement).
+
+    Raises HungUp out of its block when the client left. When `deadline` (on the loop's clock; 0 for none) passes, the
+    task is cancelled where it waits; whoever set the deadline catches that and asks `expired()`.
+    """
+
+    __slots__ = ("_reason", "_task", "deadline", "gone")
+
+    def __init__(self, gone: asyncio.Event) -> None:
+        self.gone = gone
+        self.deadline = 0.0
+        self._reason: Literal["", "gone", "silent"] = ""
+        self._task: asyncio.Task[object] | None = None
+
+    def __enter__(self) -> Self:
+        self._task = asyncio.current_task()
+        _patrol.add(self)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        _patrol.discard(self)
+        if self._reason == "gone" and kind is not None and self._take_back():
+            raise HungUp from None
+
+    def allow(self, seconds: float) -> None:
+        """From now on, be patient for so long."""
+        self.deadline = asyncio.get_running_loop().time() + seconds
+
+    def expired(self) -> bool:
+        """Tell whether the cancellation just caught was the deadline's; if so it is over and done with."""
+        return self._reason == "silent" and self._take_back()
+
+    def look(self, now: float) -> None:
+        """Cancel the task when its time has come. Called by the round, never by the task itself."""
+        if self._reason or self._task is None:
+            return
+        if self.gone.is_set():
+            self._reason = "gone"
+        elif self.deadline and now > self.deadline:
+            self._reason = "silent"
+        else:
+            return
+        self._task.cancel()
+
+    def _take_back(self) -> bool:
+        """Undo our own cancellation; False when somebody else cancelled the task as well, whose word then stands."""
+        self._reason = ""
+        self.deadline = 0.0
+        return self._task is not None and self._task.uncancel() == 0
+
+
+class _Patrol:
+    def __init__(self) -> None:
+        self._watches: set[Watch] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def add(self, watch: Watch) -> None:
+        self._watches.add(watch)
+        loop = asyncio.get_running_loop()
+        if self._loop is not loop:
+            # A loop that ended with watches left (a test's, a reload's) takes them with it.
+            self._watches = {watch}
+            self._loop = loop
+            loop.call_later(ROUND_SECONDS, self._round, loop)
+
+    def discard(self, watch: Watch) -> None:
+        self._watches.discard(watch)
+
+    def _round(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._loop is not loop:
+            return
+        now = loop.time()
+        for watch in tuple(self._watches):
+            watch.look(now)
+        if self._watches:
+            loop.call_later(ROUND_SECONDS, self._round, loop)
+        else:
+            self._loop = None
+
+
+_patrol = _Patrol()

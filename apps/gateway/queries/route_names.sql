@@ -1,0 +1,9 @@
+-- What a tenant's clients may write into `model`, alphabetically; a route without targets is not offered.
+-- takes: tenant_id uuid
+-- gives: name text
+-- role: gateway
+SELECT route.name::text AS name
+FROM gateway_route AS route
+WHERE route.tenant_id = $1
+  AND EXISTS (SELECT FROM gateway_target AS target WHERE target.tenant_id = route.tenant_id AND target.route_id = route.id)
+ORDER BY route.name

@@ -1,0 +1,18 @@
+"""Every kind of provider and the adapter that speaks to it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from apps.gateway.upstreams import embedder, extract, openai
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from apps.gateway.upstreams import Upstream
+
+UPSTREAMS: Mapping[str, Upstream] = {
+    "openai": openai.adapter,
+    "embedder": embedder.adapter,
+    "extract": extract.adapter,
+}

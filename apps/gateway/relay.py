@@ -1,0 +1,175 @@
+"""The way back to the client: bytes as they come, read along for what the ledger must know.
+
+Events pass through untouched. Three are never passed on at once: `[DONE]` and an error end the stream, and the end is
+sent only after settlement; the usage chunk stays here when the client did not ask for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import orjson
+
+from apps.gateway.errors import GatewayError, UpstreamCut, UpstreamError
+from apps.gateway.hangup import HungUp
+from apps.gateway.settle import milliseconds_since
+from apps.gateway.sse import data_of
+from apps.gateway.wire import DONE, DONE_EVENT, characters_of, error_event, error_said, preface_event, read_chunk, usage_of
+
+if TYPE_CHECKING:
+    from decimal import Decimal
+
+    from apps.gateway.call import Call, Respond
+    from apps.gateway.dispatch import Answer
+    from apps.gateway.hangup import Watch
+    from apps.gateway.settle import Tally
+
+Headers = list[tuple[bytes, bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a stream ended: the bytes that say so, held back until the call is settled."""
+
+    last: bytes
+    outcome: Literal["completed", "failed"]
+    error_code: str | None = None
+
+
+async def stream(call: Call, answer: Answer, respond: Respond, tally: Tally, watch: Watch) -> Ending:
+    """Promise 200 and pass on everything but the end. Raises HungUp when the client left."""
+    reader = Reader(call, tally)
+    out = reader.take(answer.pending)
+    if call.preface is not None and answer.first is not None:
+        out = preface_event(answer.first, call.preface) + out
+    await respond.start(200, stream_headers(call, tally))
+    patience = answer.target.first_byte_timeout_seconds
+    try:
+        while True:
+            if out:
+                await respond.send(out, True)
+            if reader.ending is not None:
+                return reader.ending
+            watch.allow(patience)
+            began = time.perf_counter()
+            try:
+                data = await anext(answer.chunks, None) if answer.chunks is not None else None
+            finally:
+                tally.waited += time.perf_counter() - began
+                watch.deadline = 0.0
+            if data is None:
+                return reader.closed(answer.splitter.rest)
+            out = reader.take(answer.splitter.feed(data))
+    except UpstreamError as e:
+        return failed(e)
+    except OSError as e:
+        raise HungUp from e
+    except asyncio.CancelledError:
+        if watch.expired():
+            return failed(UpstreamCut(f"The upstream `{answer.target.provider}` fell silent for {patience:g} seconds."))
+        raise
+
+
+class Reader:
+    """Reads a stream along: usage, how much was generated, and how it ends."""
+
+    __slots__ = ("_call", "_finished", "_tally", "ending")
+
+    def __init__(self, call: Call, tally: Tally) -> None:
+        self._call = call
+        self._tally = tally
+        self._finished = False
+        self.ending: Ending | None = None
+
+    def take(self, events: list[bytes]) -> bytes:
+        """Give what of these events goes to the client now; `ending` is set when one of them was the last."""
+        passed: list[bytes] = []
+        for event in events:
+            said = data_of(event)
+            if said is None:
+                passed.append(event)
+            elif said == DONE:
+                self.ending = Ending(event, "completed")
+                break
+            elif self._passes(event, said):
+                passed.append(event)
+            if self.ending is not None:
+                break
+        return passed[0] if len(passed) == 1 else b"".join(passed)
+
+    def closed(self, rest: bytes) -> Ending:
+        """Judge a connection that closed without `[DONE]`: complete only when a choice had said that it was finished."""
+        if self._finished or data_of(rest) == DONE:
+            return Ending(DONE_EVENT, "completed")
+        return failed(UpstreamCut())
+
+    def _passes(self, event: bytes, said: bytes) -> bool:
+        try:
+            chunk = read_chunk(said)
+        except ValueError:
+            self.ending = failed(UpstreamCut("The upstream sent something that is not JSON."))
+            return False
+        if chunk.error:
+            error = error_said(chunk.error)
+            self.ending = Ending(event, "failed", error.code)
+            return False
+        tally = self._tally
+        for choice in chunk.choices or ():
+            if choice.finish_reason:
+                self._finished = True
+        if generated := characters_of(chunk):
+            tally.characters += generated
+            if tally.first_token_ms is None:
+                tally.first_token_ms = milliseconds_since(self._call.received)
+        if chunk.usage is None:
+            return True
+        tally.usage = usage_of(chunk.usage) or tally.usage
+        return self._call.wants_usage or bool(chunk.choices)
+
+
+def failed(error: GatewayError) -> Ending:
+    """The end of a stream that broke: an error event, and no `[DONE]`."""
+    return Ending(error_event(error), "failed", error.code)
+
+
+async def whole(call: Call, body: bytes, respond: Respond, tally: Tally, *, cost: Decimal, cached: bool = False) -> None:
+    """Send an answer that is complete and settled."""
+    if call.preface is not None:
+        body = orjson.dumps({**orjson.loads(body), "menhir": call.preface})
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(body)).encode()),
+        *_ours(call, tally),
+        (b"x-menhir-cost", format(cost, "f").encode()),
+    ]
+    if cached:
+        headers.append((b"x-menhir-cache", b"hit"))
+    await respond.start(200, headers)
+    await respond.send(body, False)
+
+
+def stream_headers(call: Call, tally: Tally) -> Headers:
+    """The headers of a stream: nothing on the way may buffer or keep it."""
+    return [
+        (b"content-type", b"text/event-stream; charset=utf-8"),
+        (b"cache-control", b"no-cache"),
+        (b"x-accel-buffering", b"no"),
+        *_ours(call, tally),
+    ]
+
+
+def _ours(call: Call, tally: Tally) -> Headers:
+    elapsed = time.perf_counter() - call.received
+    headers = [
+        (b"x-menhir-route", (call.route.name if call.route is not None else call.model).encode("latin-1", "replace")),
+        (b"x-menhir-upstream", (tally.target.provider if tally.target is not None else "").encode("latin-1", "replace")),
+        (b"x-menhir-attempts", str(tally.attempts).encode()),
+        (b"openai-processing-ms", str(int(elapsed * 1000)).encode()),
+        (b"x-menhir-overhead-ms", f"{max(0.0, elapsed - tally.waited) * 1000:.2f}".encode()),
+    ]
+    if call.prompt_version is not None:
+        headers.append((b"x-menhir-prompt-version", call.prompt_version.encode("latin-1", "replace")))
+    return headers

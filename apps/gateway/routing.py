@@ -1,0 +1,62 @@
+"""From the name in `model` to the places that can answer, out of memory.
+
+Read as the data plane's role, kept by `HotCache` and forgotten when the tenant's configuration changes. Credentials are
+unsealed when a route is loaded, once, and live in this process's memory only.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from apps.gateway.call import ResolvedRoute, ResolvedTarget
+from apps.gateway.sealing import unseal
+from menhir.postgres import pools, sql
+from menhir.postgres.hot import HotCache
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+KIND = "route"
+RESOLVE_ROUTE = sql.load(__package__, "resolve_route")
+ROUTE_NAMES = sql.load(__package__, "route_names")
+
+_routes: HotCache[ResolvedRoute] = HotCache(KIND)
+_names: HotCache[tuple[str, ...]] = HotCache(KIND)
+
+
+async def resolve(tenant_id: UUID, name: str) -> ResolvedRoute | None:
+    """Give a tenant's route of this name, with its targets in order; None when there is none that leads anywhere."""
+
+    async def load() -> ResolvedRoute | None:
+        async with pools.gateway.connection() as connection:
+            rows = await RESOLVE_ROUTE.all(connection, tenant_id=tenant_id, name=name)
+        if not rows:
+            return None
+        return ResolvedRoute(name=name, targets=tuple(_target(tenant_id, row) for row in rows))
+
+    return await _routes.get(tenant_id, name, load)
+
+
+async def names(tenant_id: UUID) -> tuple[str, ...]:
+    """Give every name a tenant's clients may write into `model`."""
+
+    async def load() -> tuple[str, ...]:
+        async with pools.gateway.connection() as connection:
+            return tuple(row.name for row in await ROUTE_NAMES.all(connection, tenant_id=tenant_id))
+
+    return await _names.get(tenant_id, "", load) or ()
+
+
+def _target(tenant_id: UUID, row: Any) -> ResolvedTarget:
+    return ResolvedTarget(
+        kind=row.kind,
+        provider=row.provider,
+        provider_id=row.provider_id,
+        base_url=row.base_url.rstrip("/"),
+        credential=unseal(bytes(row.sealed), tenant_id=tenant_id, row_id=row.provider_id) if row.sealed is not None else "",
+        headers=row.headers,
+        upstream_model=row.upstream_model,
+        tariff=row.tariff,
+        first_byte_timeout_seconds=row.first_byte_timeout_seconds,
+        answer_timeout_seconds=row.answer_timeout_seconds,
+    )

@@ -1,0 +1,118 @@
+"""What a call has come to: its usage, its cost, its outcome, written before the client's last byte.
+
+Usage is the upstream's word where it gave one, an explicit zero included; else it is estimated from characters, and
+says so. What was generated is billed, whether the client stayed to read it or not.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Literal
+
+from apps.gateway.weighing import input_characters, max_output_tokens
+from menhir.metering import prices, tokens
+from menhir.metering.entries import NO_USAGE
+from menhir.metering.ledger import Opening, Settlement, Usage, ledger
+
+if TYPE_CHECKING:
+    from apps.gateway.call import Call, ResolvedRoute, ResolvedTarget
+
+Outcome = Literal["completed", "failed", "cancelled", "interrupted"]
+
+NOTHING = Decimal(0)
+
+
+@dataclass(slots=True)
+class Tally:
+    """What is known of a call so far."""
+
+    target: ResolvedTarget | None = None
+    """The one that answered, or was asked last."""
+    attempts: int = 0
+    taken: bool = False
+    """An upstream took the request and may have worked on it: from here on it costs, even when nothing comes back."""
+    usage: Usage | None = None
+    characters: int = 0
+    """Generated so far."""
+    first_token_ms: int | None = None
+    waited: float = 0.0
+    """Seconds spent waiting for upstreams; the rest of the time is our own."""
+
+
+async def open_call(call: Call, route: ResolvedRoute) -> None:
+    """Commit the row that opens the call, with what it may cost at most likely. No upstream is asked before."""
+    target = route.targets[0]
+    estimate = NOTHING
+    if target.tariff:
+        estimate = prices.estimate(
+            provider=target.tariff,
+            model=target.upstream_model,
+            input_characters=input_characters(call.body),
+            max_output_tokens=max_output_tokens(call.body),
+            at=call.opened_at,
+        )
+    await ledger.open(
+        Opening(
+            tenant_id=call.principal.tenant_id,
+            call_id=call.id,
+            opened_at=call.opened_at,
+            operation=call.operation,
+            model=call.model,
+            route=route.name,
+            api_key_id=call.principal.key_id,
+            user_id=call.principal.user_id,
+            assistant_id=call.assistant_id,
+            prompt_version_id=call.prompt_version_id,
+            stream=call.stream,
+            estimate=estimate,
+        )
+    )
+
+
+async def settle(
+    call: Call, tally: Tally, *, outcome: Outcome, status: int, error_code: str | None = None, provider: str | None = None
+) -> Decimal:
+    """Commit the row that settles the call, and give its cost in USD."""
+    target = tally.target
+    usage = tally.usage or _estimated(call, tally)
+    at = datetime.now(UTC)
+    cost = NOTHING
+    if target is not None and target.tariff and (usage.input_tokens or usage.output_tokens):
+        cost = prices.cost(provider=target.tariff, model=target.upstream_model, usage=usage, at=at)
+    await ledger.settle(
+        Settlement(
+            tenant_id=call.principal.tenant_id,
+            call_id=call.id,
+            opened_at=call.opened_at,
+            settled_at=at,
+            outcome=outcome,
+            status=status,
+            provider=provider or (target.provider if target is not None else ""),
+            upstream_model=target.upstream_model if target is not None else "",
+            attempts=tally.attempts,
+            usage=usage,
+            cost=cost,
+            first_token_ms=tally.first_token_ms,
+            latency_ms=milliseconds_since(call.received),
+            error_code=error_code,
+        )
+    )
+    return cost
+
+
+def milliseconds_since(start: float) -> int:
+    """Whole milliseconds since a reading of `time.perf_counter()`."""
+    return int((time.perf_counter() - start) * 1000)
+
+
+def _estimated(call: Call, tally: Tally) -> Usage:
+    if not tally.taken:
+        return NO_USAGE
+    return Usage(
+        input_tokens=tokens.of_characters(input_characters(call.body)),
+        output_tokens=tokens.of_characters(tally.characters),
+        source="estimate",
+    )

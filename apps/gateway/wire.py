@@ -1,0 +1,188 @@
+"""What the gateway reads and writes of OpenAI's wire: as much as it must understand, and no more.
+
+Answers are decoded by msgspec into the few members that matter here and skipped over otherwise; what is passed on is
+always the upstream's own bytes.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import orjson
+
+from apps.gateway.errors import UpstreamBusy, UpstreamDown, UpstreamError, UpstreamRefused
+from apps.gateway.weighing import weight_of
+from menhir.errors import Forbidden, Invalid, LimitReached, NotFound, TooLarge, Unauthenticated, Unavailable, Unsupported
+from menhir.metering.entries import Usage
+
+if TYPE_CHECKING:
+    from menhir.errors import MenhirError
+
+DONE = b"[DONE]"
+DONE_EVENT = b"data: [DONE]\n\n"
+MAX_TOKENS_BELIEVED = 1_000_000_000
+"""More than this in one call is no count but a mistake."""
+
+MOST_MESSAGE_CHARACTERS = 2_000
+BUSY_CODES = frozenset({"429", "503", "529"})
+
+ERROR_TYPES: tuple[tuple[type[Exception], str], ...] = (
+    (UpstreamError, "upstream_error"),
+    (Unauthenticated, "authentication_error"),
+    (Forbidden, "permission_error"),
+    (LimitReached, "rate_limit_error"),
+    (Unavailable, "service_unavailable"),
+    (Invalid, "invalid_request_error"),
+    (NotFound, "invalid_request_error"),
+    (TooLarge, "invalid_request_error"),
+    (Unsupported, "invalid_request_error"),
+)
+
+
+class Delta(msgspec.Struct):
+    """What one chunk adds to a choice; the members whose text somebody pays for."""
+
+    content: Any = None
+    reasoning_content: Any = None
+    refusal: Any = None
+    tool_calls: Any = None
+
+
+class Choice(msgspec.Struct):
+    """One of the answers."""
+
+    delta: Delta | None = None
+    message: Delta | None = None
+    finish_reason: Any = None
+
+
+class Chunk(msgspec.Struct):
+    """One event of a chat stream, or one whole chat answer."""
+
+    id: Any = None
+    created: Any = None
+    model: Any = None
+    choices: list[Choice] | None = None
+    usage: Any = None
+    error: Any = None
+
+
+class Envelope(msgspec.Struct):
+    """A whole answer when only its bill is of interest: what it says is checked for syntax and skipped."""
+
+    usage: Any = None
+    error: Any = None
+
+
+_chunk = msgspec.json.Decoder(Chunk)
+_envelope = msgspec.json.Decoder(Envelope)
+OPAQUE = Chunk()
+
+
+def read_chunk(data: bytes) -> Chunk:
+    """Read one event; one of an unknown shape reads as empty. Raises ValueError when it is not JSON at all."""
+    try:
+        return _chunk.decode(data)
+    except msgspec.ValidationError:
+        return OPAQUE
+
+
+def read_envelope(body: bytes) -> Envelope:
+    """Read usage and error of a whole answer; raises ValueError when it is not a JSON object."""
+    return _envelope.decode(body)
+
+
+def usage_of(said: Any) -> Usage | None:
+    """What an upstream says it used; None when it says nothing that can be believed. An explicit zero is believed.
+
+    >>> usage_of({"prompt_tokens": 3, "completion_tokens": 0}).input_tokens
+    3
+    >>> usage_of({"prompt_tokens": -1}) is None
+    True
+    """
+    if type(said) is not dict:
+        return None
+    read, written = said.get("prompt_tokens"), said.get("completion_tokens", 0)
+    if not (_is_count(read) and _is_count(written)):
+        return None
+    return Usage(
+        input_tokens=read,
+        output_tokens=written,
+        cached_input_tokens=_detail(said, "prompt_tokens_details", "cached_tokens", most=read),
+        reasoning_tokens=_detail(said, "completion_tokens_details", "reasoning_tokens", most=written),
+        source="upstream",
+    )
+
+
+def characters_of(chunk: Chunk) -> int:
+    """How much text the upstream generated in this chunk, in characters of English."""
+    total = 0
+    for choice in chunk.choices or ():
+        said = choice.delta or choice.message
+        if said is not None:
+            for text in (said.content, said.reasoning_content, said.refusal):
+                if type(text) is str:
+                    total += weight_of(text)
+            if said.tool_calls:
+                total += len(orjson.dumps(said.tool_calls))
+    return total
+
+
+def error_said(said: Any) -> UpstreamError:
+    """The error that an upstream put where its answer should be.
+
+    >>> type(error_said({"message": "no", "type": "invalid_request_error"})).__name__
+    'UpstreamRefused'
+    """
+    known = said if type(said) is dict else {"message": said if type(said) is str else None}
+    kind, code = str(known.get("type") or ""), str(known.get("code") or "")
+    details: dict[str, Any] = {
+        "message": str(known["message"])[:MOST_MESSAGE_CHARACTERS] if known.get("message") else None,
+        "upstream_code": code or kind or None,
+    }
+    if "rate_limit" in kind + code or "overloaded" in kind + code or code in BUSY_CODES:
+        return UpstreamBusy(**details)
+    if kind == "invalid_request_error":
+        return UpstreamRefused(**details, param=str(known["param"]) if known.get("param") else None)
+    return UpstreamDown(**details)
+
+
+def error_body(error: MenhirError) -> dict[str, Any]:
+    """An error as OpenAI's clients expect it: all four members; `type` tells an upstream's from one of ours.
+
+    >>> from apps.gateway.errors import UpstreamDown, UnknownModel
+    >>> error_body(UpstreamDown())["error"]["type"], error_body(UnknownModel())["error"]["type"]
+    ('upstream_error', 'invalid_request_error')
+    """
+    kind = next((name for cls, name in ERROR_TYPES if isinstance(error, cls)), "api_error")
+    code = error.upstream_code if isinstance(error, UpstreamError) and error.upstream_code else error.code
+    return {"error": {"message": error.message, "type": kind, "param": error.param, "code": code}}
+
+
+def error_event(error: MenhirError) -> bytes:
+    """The same as the last event of a stream that has already begun."""
+    return b"data: " + orjson.dumps(error_body(error)) + b"\n\n"
+
+
+def preface_event(first: Chunk, preface: dict[str, Any]) -> bytes:
+    """The chunk that carries our extra member `menhir`, in the name of the answer that follows it."""
+    chunk = {
+        "id": first.id,
+        "object": "chat.completion.chunk",
+        "created": first.created,
+        "model": first.model,
+        "choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}, "finish_reason": None}],
+        "menhir": preface,
+    }
+    return b"data: " + orjson.dumps(chunk) + b"\n\n"
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and 0 <= value <= MAX_TOKENS_BELIEVED
+
+
+def _detail(said: dict[str, Any], group: str, name: str, *, most: int) -> int:
+    details = said.get(group)
+    value = details.get(name) if type(details) is dict else None
+    return min(value, most) if _is_count(value) else 0

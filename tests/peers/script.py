@@ -1,0 +1,119 @@
+"""What the peer says: its orders, read out of a model's name, and the bytes that follow from them."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import math
+import struct
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qsl
+
+TEXT = "A menhir is one standing stone, and this answer is made of words – “naïve” ones, 石, 🪨 too."  # noqa: RUF001 - the dash is there for its three bytes
+DIMENSIONS = 384
+
+
+@dataclass
+class Orders:
+    """What a model's name may ask for."""
+
+    status: int = 0  # refuse with this status
+    busy: int = 0  # refuse the first n requests for this model with 429
+    retry_after: str = ""  # what the refusal's header says
+    first_ms: int = 0  # wait before the first byte
+    gap_ms: int = 0  # wait between two chunks
+    chunks: int = 0  # so many chunks; 0: one for each word of the text
+    cut: int = -1  # drop the connection after n chunks
+    half: int = 0  # … and in the middle of an event
+    error: int = -1  # an error event after n chunks
+    malformed: int = -1  # something that is no JSON after n chunks (or instead of the answer)
+    done: int = 1  # 0: close without [DONE]
+    finish: int = 1  # 0: no chunk says finish_reason
+    usage: str = "right"  # right | none | zero | wild | early (in the last chunk that has choices)
+    split: int = 0  # write n bytes at a time
+    crlf: int = 0  # lines end in \r\n
+    comments: int = 0  # n keep-alive comments before the first event
+    linger_ms: int = 0  # keep the connection open after [DONE]
+
+
+def orders_of(model: str) -> Orders:
+    """Read the orders out of a model's name."""
+    orders = Orders()
+    for name, value in parse_qsl(model.partition("?")[2]):
+        if not hasattr(orders, name):
+            raise ValueError(f"no such order: {name}")
+        setattr(orders, name, type(getattr(orders, name))(value))
+    return orders
+
+
+def words_of(orders: Orders) -> list[str]:
+    """What it generates, one word a token."""
+    words = [word + " " for word in TEXT.split()]
+    return [words[number % len(words)] for number in range(orders.chunks)] if orders.chunks else words
+
+
+def script(orders: Orders, *, head: dict[str, Any], words: list[str], prompt: int, asked: bool) -> list[bytes]:
+    """Every event of a stream, in order."""
+    usage = usage_of(orders, prompt, len(words)) if asked else None
+    early = usage if orders.usage == "early" else None
+    events: list[bytes] = []
+    for number, word in enumerate(words):
+        if number == orders.error:
+            events.append(
+                event_of({"error": {"message": "the model fell over", "type": "server_error", "code": "overheated", "param": None}}, orders)
+            )
+            return events
+        if number == orders.malformed:
+            events.append(b"data: {not json\n\n")
+        choice = {"index": 0, "delta": {"role": "assistant", "content": word} if number == 0 else {"content": word}, "finish_reason": None}
+        events.append(event_of({**head, "object": "chat.completion.chunk", "choices": [choice], "usage": None}, orders))
+    if orders.finish:
+        choice = {"index": 0, "delta": {}, "finish_reason": "stop"}
+        events.append(event_of({**head, "object": "chat.completion.chunk", "choices": [choice], "usage": early}, orders))
+    if usage is not None and early is None:
+        events.append(event_of({**head, "object": "chat.completion.chunk", "choices": [], "usage": usage}, orders))
+    if orders.done:
+        events.append(event_of("[DONE]", orders))
+    return events
+
+
+def event_of(content: object, orders: Orders) -> bytes:
+    text = content if isinstance(content, str) else json.dumps(content, ensure_ascii=False)
+    end = "\r\n" if orders.crlf else "\n"
+    return f"data: {text}{end}{end}".encode()
+
+
+def usage_of(orders: Orders, prompt: int, completion: int) -> dict[str, Any] | None:
+    """What it says it used, which need not be so."""
+    match orders.usage:
+        case "none":
+            return None
+        case "zero":
+            return {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
+        case "wild":
+            return {"prompt_tokens": -5, "completion_tokens": 10**15, "total_tokens": "many"}
+    return {
+        "prompt_tokens": prompt,
+        "completion_tokens": completion,
+        "total_tokens": prompt + completion,
+        "prompt_tokens_details": {"cached_tokens": 0},
+        "completion_tokens_details": {"reasoning_tokens": 0},
+    }
+
+
+def prompt_tokens(messages: Any) -> int:
+    return sum(len(str(message.get("content", "")).split()) for message in messages or ())
+
+
+def vector_of(text: str, size: int) -> list[float]:
+    """A unit vector that depends on the text alone."""
+    seed = hashlib.shake_256(text.encode()).digest(size * 2)
+    raw = [struct.unpack_from("<h", seed, 2 * i)[0] / 32768 for i in range(size)]
+    length = math.sqrt(sum(x * x for x in raw)) or 1.0
+    return [x / length for x in raw]
+
+
+def encoded(vector: list[float], form: str | None) -> list[float] | str:
+    return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode() if form == "base64" else vector
