@@ -1,0 +1,52 @@
+"""Two planes in one process: the path is looked at once (DESIGN §3).
+
+`/v1/…` goes to the raw data plane, `/ws/…` to Channels, everything else to Django.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "menhir.wiring.settings")
+
+from django.core.asgi import get_asgi_application
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+django_plane = get_asgi_application()
+
+from apps.assistants.front import application as data_plane
+from menhir.wiring.lifespan import running
+from menhir.wiring.sockets import sockets
+
+
+async def application(scope: Scope, receive: Receive, send: Send) -> None:
+    """The ASGI application of `web`."""
+    kind = scope["type"]
+    if kind == "http":
+        if scope["path"].startswith("/v1/"):
+            await data_plane(scope, receive, send)
+        else:
+            await django_plane(scope, receive, send)  # type: ignore[arg-type]
+    elif kind == "websocket":
+        await sockets(scope, receive, send)
+    elif kind == "lifespan":
+        await _live(receive, send)
+
+
+async def _live(receive: Receive, send: Send) -> None:
+    await receive()
+    try:
+        stack = running()
+        await stack.__aenter__()
+    except Exception as e:  # noqa: BLE001  # whatever it is, the server must hear of it and not serve
+        await send({"type": "lifespan.startup.failed", "message": f"{type(e).__name__}: {e}"})
+        return
+    await send({"type": "lifespan.startup.complete"})
+    await receive()
+    await stack.__aexit__(None, None, None)
+    await send({"type": "lifespan.shutdown.complete"})

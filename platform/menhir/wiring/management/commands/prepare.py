@@ -1,0 +1,20 @@
+"""`manage.py prepare`: migrations, then the first tenant where there is none. `up` runs it before the roles."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from menhir.wiring.migrating import migrate
+from menhir.wiring.provisioning import first_tenant
+
+
+class Command(BaseCommand):
+    help = "Migrate, and create the first tenant of a fresh installation."
+    requires_system_checks: list[str] = []  # noqa: RUF012
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Prepare; safe to repeat and to run from several processes."""
+        migrate()
+        first_tenant()

@@ -1,0 +1,42 @@
+"""`manage.py web`: the ASGI server of both planes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import uvicorn
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandParser
+
+GRACE_SECONDS = 20
+
+
+class Command(BaseCommand):
+    help = "Serve the data plane, the pages and the sockets."
+    requires_system_checks: list[str] = []  # noqa: RUF012  # `migrate_all` ran them; a server starts at once
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Where to listen."""
+        parser.add_argument("--host", default="127.0.0.1")
+        parser.add_argument("--port", type=int, default=settings.PORT)
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Serve until told to stop; then finish what is under way, for `GRACE_SECONDS` at most."""
+        uvicorn.run(
+            "menhir.wiring.asgi:application",
+            host=options["host"],
+            port=options["port"],
+            loop="uvloop",
+            http="httptools",
+            ws="websockets-sansio",
+            lifespan="on",
+            interface="asgi3",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            date_header=True,
+            proxy_headers=False,
+            ws_max_size=1024 * 1024,
+            timeout_keep_alive=75,
+            timeout_graceful_shutdown=GRACE_SECONDS,
+        )

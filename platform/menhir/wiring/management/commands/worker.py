@@ -1,0 +1,78 @@
+"""`manage.py worker`: runs jobs, and comes back from whatever stops procrastinate."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandParser
+from procrastinate.contrib.django import app as jobs
+
+from menhir.wiring.lifespan import running
+
+log = logging.getLogger("menhir.worker")
+PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 10.0
+GRACE_SECONDS = 20.0
+
+
+class Command(BaseCommand):
+    help = "Run jobs: ingestion, upkeep."
+    requires_system_checks: list[str] = []  # noqa: RUF012
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """How many jobs at once."""
+        parser.add_argument("--concurrency", type=int, default=4)
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Work until told to stop."""
+        asyncio.run(work(options["concurrency"]))
+
+
+async def work(concurrency: int) -> None:
+    """Run procrastinate's worker for as long as we live.
+
+    It stops itself on any error of a side task and does not come back after a database restart: so it is started again, each time with a
+    fresh connection pool.
+    """
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    async with running():
+        pause = PAUSE_SECONDS
+        while not stop.is_set():
+            began = loop.time()
+            try:
+                await _one_life(concurrency, stop)
+            except Exception:
+                log.exception("the worker stopped; it is started again")
+            pause = PAUSE_SECONDS if loop.time() - began > LONGEST_PAUSE_SECONDS else min(pause * 2, LONGEST_PAUSE_SECONDS)
+            try:
+                await asyncio.wait_for(stop.wait(), timeout=pause)
+            except TimeoutError:
+                continue
+
+
+async def _one_life(concurrency: int, stop: asyncio.Event) -> None:
+    app = jobs.with_connector(jobs.connector.get_worker_connector())  # type: ignore[attr-defined]
+    async with app.open_async():
+        worker = asyncio.create_task(
+            app.run_worker_async(
+                concurrency=concurrency,
+                install_signal_handlers=False,
+                fetch_job_polling_interval=2.0,
+                shutdown_graceful_timeout=GRACE_SECONDS,
+            )
+        )
+        stopping = asyncio.create_task(stop.wait())
+        await asyncio.wait({worker, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if not worker.done():
+            worker.cancel()
+        try:
+            await worker
+        except asyncio.CancelledError:
+            if not stop.is_set():
+                raise

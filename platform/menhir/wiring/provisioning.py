@@ -1,0 +1,125 @@
+"""A tenant that works at once: people, key, models, and an assistant that has read Menhir's own documentation."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from django.conf import settings
+from django.db import connection, transaction
+
+from apps.assistants.provisioning import provision_docs_assistant
+from apps.gateway.provisioning import provision_builtin, provision_openai
+from apps.knowledge.models import Collection, Document
+from menhir.identity.models import User
+from menhir.postgres import roles
+from menhir.tenancy.models import ApiKey, Tenant
+from menhir.tenancy.principal import Principal, system
+from menhir.tenancy.transaction import tenant_transaction
+
+FIRST_SLUG, FIRST_NAME, FIRST_EMAIL = "first", "First tenant", "owner@menhir.local"
+LOCK = "SELECT pg_advisory_xact_lock(hashtext('menhir:first-tenant'))"
+PASSWORD_BYTES = 12
+OPENAI_URL = "https://api.openai.com/v1"
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What a new tenant's owner needs to begin."""
+
+    base_url: str
+    tenant: str
+    email: str
+    password: str | None
+    api_key: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+
+def create_tenant(slug: str, *, owner_email: str, name: str = "", openai: tuple[str, str] | None = None) -> Made:
+    """Create a tenant whose assistant `docs` answers from the documentation, as soon as the worker has read it.
+
+    `openai` is a key and a base URL; without it the assistant runs on the built-in `extract`. The password is None when the person
+    existed: it is not ours to change. Raises Invalid or Conflict, and then nothing is made.
+    """
+    email = owner_email.strip().lower()
+    owner = User.objects.filter(email__iexact=email).first()
+    password = None if owner is not None else secrets.token_urlsafe(PASSWORD_BYTES)
+    if owner is None:
+        owner = User.objects.create_user(email, password)
+    try:
+        tenant = Tenant.found(slug=slug, name=name, owner=owner)
+    except Exception:
+        if password is not None:
+            owner.delete()  # a person without a place, made a moment ago
+        raise
+    by = system(tenant.id, tenant.slug)
+    with tenant_transaction(tenant):
+        _key, plaintext = ApiKey.issue(tenant, name="First key", by=owner)
+        provision_builtin(tenant)
+        if openai is not None:
+            provision_openai(tenant, api_key=openai[0], base_url=openai[1])
+        provision_docs_assistant(tenant, by, route_name="gpt-4o-mini" if openai else "extract")
+        _read_documentation(tenant, by)
+    return Made(settings.MENHIR_PUBLIC_URL, tenant.slug, owner.email, password, plaintext)
+
+
+def first_tenant() -> None:
+    """Create the first tenant of a fresh installation and write `first-tenant.json`; does nothing where there is a tenant."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(LOCK)
+        if _any_tenant():
+            return
+        key = os.environ.get("OPENAI_API_KEY")
+        openai = (key, os.environ.get("OPENAI_BASE_URL") or OPENAI_URL) if key else None
+        made = create_tenant(FIRST_SLUG, owner_email=FIRST_EMAIL, name=FIRST_NAME, openai=openai)
+        owner = User.objects.get(email=FIRST_EMAIL)
+        owner.is_staff = owner.is_superuser = True  # whoever starts an installation operates it
+        owner.save(update_fields=["is_staff", "is_superuser"])
+        _write(settings.MENHIR_HOME / "first-tenant.json", made)
+
+
+def _any_tenant() -> bool:
+    """Asked as an operator, in a connection of its own: the running role sees no tenant before it is in one."""
+    with psycopg.connect(roles.conninfo("app")) as asking:
+        asking.execute("SET LOCAL app.operator = 'on'")
+        return asking.execute("SELECT FROM tenancy_tenant LIMIT 1").fetchone() is not None
+
+
+def _read_documentation(tenant: Tenant, by: Principal) -> None:
+    """Upload the documentation as anybody would upload a file: the same path, the same job."""
+    collection = Collection.objects.within(tenant).get(slug="docs")
+    for path in documentation():
+        Document.upload(
+            collection,
+            external_id=str(path.relative_to(settings.BASE_DIR)),
+            filename=path.name,
+            content=path.read_bytes(),
+            title=_title(path),
+            by=by,
+        )
+
+
+def documentation() -> list[Path]:
+    """The README and every guide under docs/."""
+    root = Path(settings.BASE_DIR)
+    return [path for path in [root / "README.md", *sorted((root / "docs").rglob("*.md"))] if path.is_file()]
+
+
+def _title(path: Path) -> str:
+    """The first heading of a Markdown file, else its name."""
+    with path.open(encoding="utf-8") as file:
+        return next((line.lstrip("# ").strip() for line in file if line.startswith("# ")), path.stem)
+
+
+def _write(path: Path, made: Made) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        json.dump(made.as_dict(), file, indent=2)
