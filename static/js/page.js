@@ -25,8 +25,15 @@ function autoSubmit() {
   });
 }
 
+/** A page that was the answer to a form takes the address of the list, so that a reload does not send the form again. */
+function replaceAddress() {
+  const marked = document.querySelector("[data-replace-address]");
+  if (marked) history.replaceState(null, "", marked.dataset.replaceAddress);
+}
+
 menus();
 autoSubmit();
+replaceAddress();
 themeSwitch();
 copyButtons();
 times();

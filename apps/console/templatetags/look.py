@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 from django import template
 from django.conf import settings
+from django.template import Context
 from django.templatetags.static import static
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.formats import date_format, number_format
 from django.utils.html import format_html
@@ -130,6 +133,12 @@ def milliseconds(duration: float | None) -> str:
 def initial(name: str) -> str:
     """The first letter, for an avatar."""
     return name.strip()[:1] or "?"
+
+
+@register.simple_tag(takes_context=True)
+def to(context: Context, name: str, **arguments: Any) -> str:
+    """The address of a console page in the tenant one is in: `{% to "keys" %}`."""
+    return reverse(f"console:{name}", kwargs={"tenant": context["tenant"].slug, **arguments})
 
 
 @register.simple_tag
