@@ -21,15 +21,19 @@ from typing import Final
 CITATION: Final = re.compile(r"\[(\d{1,3})\]")
 WORD: Final = re.compile(r"\w+")
 ENDINGS: Final = re.compile(r"(?<=\w{3})(?:ing|ings|ed|ion|ions|es|s|e|ly|en|er|ern)$")
-STOP_WORDS: Final = frozenset(
-    """a about after all also an and any are as at be because been before being but by can could did do does doing for from had has have
-    having he her here him his how i if in into is it its just me more most my no not of off on once one only or other our out over own please
-    she should so some such than that the their them then there these they this those through to too under until up us very was we were
-    what when where which while who whom whose why will with would you your
-    aber alle als am an auch auf aus bei bin bis das dass dein dem den der des die dies diese dieser dieses doch du durch ein eine einem einen
-    einer eines er es euch für gibt habe haben hat hatte ich ihr im in ist ja kann kein keine können man mein mich mir mit muss nach nicht
-    noch nur ob oder ohne sein sich sie sind so soll über um und uns unter vom von vor war was wenn wer werden wie wird wir wo zu zum zur""".split()
-)
+ENGLISH: Final = """
+a about after all also an and any are as at be because been before being but by can could did do does doing for from had has have having
+he her here him his how i if in into is it its just me more most my no not of off on once one only or other our out over own please she
+should so some such than that the their them then there these they this those through to too under until up us very was we were what
+when where which while who whom whose why will with would you your
+"""
+GERMAN: Final = """
+aber alle als am an auch auf aus bei bin bis das dass dein dem den der des die dies diese dieser dieses doch du durch ein eine einem
+einen einer eines er es euch für gibt habe haben hat hatte ich ihr im in ist ja kann kein keine können man mein mich mir mit muss nach
+nicht noch nur ob oder ohne sein sich sie sind so soll über um und uns unter vom von vor war was wenn wer werden wie wird wir wo zu zum
+zur
+"""
+STOP_WORDS: Final = frozenset((ENGLISH + GERMAN).split())
 
 
 def confidence(question: str, answer: str, passages: Sequence[str]) -> float:
