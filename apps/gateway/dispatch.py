@@ -11,7 +11,7 @@ import asyncio
 import random
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from apps.gateway import runtime
 from apps.gateway.call import PATHS
@@ -19,7 +19,7 @@ from apps.gateway.errors import UnknownModel, UpstreamBusy, UpstreamCut, Upstrea
 from apps.gateway.registry import UPSTREAMS
 from apps.gateway.sse import EventSplitter, data_of
 from apps.gateway.upstreams import Attempt
-from apps.gateway.wire import DONE, error_said, read_chunk, read_envelope, usage_of
+from apps.gateway.wire import DONE, characters_of, error_said, read_chunk, read_envelope, usage_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -122,7 +122,7 @@ async def _open(call: Call, target: ResolvedTarget, tally: Tally, watch: Watch) 
             await _begin(answer, watch)
         else:
             answer.body = await _whole(answer.chunks, target)
-            tally.usage = _bill(answer.body, target)
+            _bill(answer.body, target, tally)
             await answer.close()
     except BaseException:
         await answer.close()
@@ -165,14 +165,16 @@ async def _whole(chunks: AsyncIterator[bytes], target: ResolvedTarget) -> bytes:
     return b"".join(parts)
 
 
-def _bill(body: bytes, target: ResolvedTarget) -> Any:
+def _bill(body: bytes, target: ResolvedTarget, tally: Tally) -> None:
     try:
         envelope = read_envelope(body)
     except ValueError as e:
         raise UpstreamDown(f"The upstream `{target.provider}` answered with something that is not JSON.") from e
     if envelope.error:
         raise error_said(envelope.error)
-    return usage_of(envelope.usage)
+    tally.usage = usage_of(envelope.usage)
+    if tally.usage is None:
+        tally.characters = characters_of(read_chunk(body))
 
 
 async def _close(chunks: object) -> None:
