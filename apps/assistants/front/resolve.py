@@ -21,7 +21,7 @@ from apps.gateway import routing
 from apps.gateway.call import Call
 from apps.gateway.errors import UnknownModel
 from apps.prompts import releases, rendering
-from apps.prompts.errors import NotReleased, UnknownPrompt
+from apps.prompts.errors import NotReleased, RenderedTooLong, UnknownPrompt, VariablesRefused
 from apps.prompts.models import PRODUCTION
 
 ASSISTANT_PREFIX: Final = "assistant:"
@@ -123,7 +123,11 @@ async def _speak(call: Call, slug: str, asked: _Asked, *, label: str, defaults: 
         raise UnknownPrompt(f"There is no prompt `{slug}` that is released as `{label}`.", param="prompt.id")
     # An assistant's own values fill what this version has a place for; the client's must fit exactly.
     values = {name: value for name, value in defaults.items() if name in version.variables} | asked.variables
-    text = rendering.render(version.text, values)
+    try:
+        text = rendering.render(version.text, values)
+    except (VariablesRefused, RenderedTooLong) as refused:
+        refused.param = f"prompt.{refused.param}"
+        raise
     call.prompt_version_id = version.id
     call.prompt_version = f"{version.prompt_slug}@{version.number}"
     if text.strip():

@@ -1,0 +1,125 @@
+"""The whole application on a real socket, a model server behind it, and models for Acme and Globex."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import pytest
+import uvicorn
+from openai import AsyncOpenAI, OpenAI
+from peers.upstream import Upstream
+from stage.cast import Person
+
+from apps.assistants.models import Assistant
+from apps.gateway.models import Provider, Route
+from apps.prompts.models import Prompt
+from menhir.tenancy.models import Tenant
+from menhir.tenancy.transaction import tenant_transaction
+
+EMBEDDINGS = "local/all-MiniLM-L6-v2"
+
+
+class Server(uvicorn.Server):
+    """The ASGI application in a thread of its own, on a fresh port."""
+
+    def __init__(self) -> None:
+        super().__init__(uvicorn.Config("menhir.wiring.asgi:application", host="127.0.0.1", port=0, log_level="warning", lifespan="on"))
+        self.ready = threading.Event()
+
+    async def startup(self, sockets=None) -> None:
+        await super().startup(sockets)
+        self.ready.set()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.servers[0].sockets[0].getsockname()[1]}"
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    server = Server()
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    assert server.ready.wait(30)
+    yield server
+    server.should_exit = True
+    thread.join(30)
+
+
+@pytest.fixture(scope="session")
+def running_upstream() -> Iterator[Upstream]:
+    with Upstream() as upstream:
+        yield upstream
+
+
+@pytest.fixture
+def upstream(running_upstream: Upstream) -> Upstream:
+    running_upstream.reset()
+    return running_upstream
+
+
+@dataclass(frozen=True)
+class Company:
+    """What a person needs in order to ask: models to name, and clients to ask with."""
+
+    person: Person
+    server: Server
+    upstream: Upstream
+
+    @property
+    def tenant(self) -> Tenant:
+        return self.person.tenant
+
+    def model(self, name: str, orders: str = "", *, base_url: str | None = None) -> str:
+        """A route of this name, to the fake upstream with these orders."""
+        with tenant_transaction(self.tenant):
+            url = base_url or self.upstream.base_url
+            provider = Provider(tenant=self.tenant, slug=f"fake-{name}".replace("/", "-").lower(), kind="openai", base_url=url)
+            provider.set_credential("sk-upstream")
+            provider.save()
+            route = Route.objects.create(tenant=self.tenant, name=name)
+            route.lead_to((provider, f"fake?{orders}" if orders else "fake"))
+        return name
+
+    def prompt(self, slug: str, text: str, *, label: str | None = "production") -> Prompt:
+        """A prompt with one version, released."""
+        with tenant_transaction(self.tenant):
+            prompt = Prompt.create(self.tenant, slug=slug, by=self.person.principal)
+            version = prompt.add_version(text, by=self.person.principal)
+            if label is not None:
+                prompt.release(version, label, by=self.person.principal)
+        return prompt
+
+    def assistant(self, slug: str, prompt: Prompt, route: str, **more: object) -> Assistant:
+        with tenant_transaction(self.tenant):
+            return Assistant.create(self.tenant, slug=slug, prompt=prompt, route_name=route, by=self.person.principal, **more)
+
+    def client(self, *scopes: str, key: str | None = None) -> OpenAI:
+        return OpenAI(base_url=f"{self.server.url}/v1", api_key=key or self.person.key(*scopes), max_retries=0)
+
+    def async_client(self, *scopes: str) -> AsyncOpenAI:
+        return AsyncOpenAI(base_url=f"{self.server.url}/v1", api_key=self.person.key(*scopes), max_retries=0)
+
+
+@pytest.fixture
+def company(server: Server, upstream: Upstream) -> Callable[[Person], Company]:
+    return lambda person: Company(person, server, upstream)
+
+
+@pytest.fixture
+def acmes(alice: Person, company: Callable[[Person], Company]) -> Company:
+    """Acme, with the model `plain` and one for embeddings."""
+    made = company(alice)
+    made.model("plain")
+    made.model(EMBEDDINGS)
+    return made
+
+
+@pytest.fixture
+def globexs(mallory: Person, company: Callable[[Person], Company]) -> Company:
+    """Globex, with a model `plain` of its own."""
+    made = company(mallory)
+    made.model("plain")
+    return made
