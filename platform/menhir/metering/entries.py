@@ -50,7 +50,11 @@ class Opening:
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """How a call ended. `tenant_id`, `call_id` and `opened_at` are those of its opening, to the microsecond."""
+    """How a call ended. `tenant_id`, `call_id` and `opened_at` are those of its opening, to the microsecond.
+
+    `tariff` is whose price list `cost` was taken from, empty for what costs nothing: by it a call without a known price is told from a
+    free one.
+    """
 
     tenant_id: UUID
     call_id: UUID
@@ -66,3 +70,4 @@ class Settlement:
     first_token_ms: int | None
     latency_ms: int
     error_code: str | None
+    tariff: str = ""

@@ -1,0 +1,97 @@
+"""Prices: exact, equal to the kept table's own calculator over all of it, and never an error for a model nobody knows."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import genai_prices
+import pytest
+from genai_prices.data_snapshot import get_snapshot
+from genai_prices.types import ModelPrice
+
+from menhir.metering import prices
+from menhir.metering.entries import Usage
+
+AT = datetime(2026, 6, 1, 12, tzinfo=UTC)
+PER_TOKEN = {"input_mtok", "cache_read_mtok", "output_mtok", "output_reasoning_mtok", "cache_write_mtok", "cache_write_1h_mtok"}
+OTHERWISE = {"web_searches_kcount", "storage_searches_kcount"}
+
+
+def models_priced_by_tokens():
+    for provider in get_snapshot().providers:
+        for model in provider.models:
+            price = model.get_prices(AT)
+            priced_by = {name for name, value in price.__dict__.items() if value is not None}
+            if priced_by and priced_by <= PER_TOKEN | OTHERWISE and "input_mtok" in priced_by:
+                yield provider, model
+
+
+def test_every_model_of_the_table_costs_what_the_table_says():
+    usages = [
+        Usage(input_tokens=1_000, output_tokens=100),
+        Usage(input_tokens=300_000, output_tokens=7, cached_input_tokens=250_000, reasoning_tokens=3),
+        Usage(input_tokens=0, output_tokens=0),
+    ]
+    compared = 0
+    for provider, model in models_priced_by_tokens():
+        for usage in usages:
+            expected = genai_prices.types.ModelPrice.calc_price(
+                model.get_prices(AT),
+                genai_prices.Usage(
+                    input_tokens=usage.input_tokens,
+                    output_tokens=usage.output_tokens,
+                    cache_read_tokens=usage.cached_input_tokens,
+                    output_reasoning_tokens=usage.reasoning_tokens,
+                ),
+            )["total_price"]
+            assert prices._compile(model.get_prices(AT)).cost(usage) == expected, f"{provider.id} {model.id}"
+            compared += 1
+    assert compared > 3_000
+
+
+def test_cached_input_is_priced_apart():
+    usage = Usage(input_tokens=1_000, output_tokens=100, cached_input_tokens=400)
+    cost = prices.cost(provider="openai", model="gpt-4o-mini", usage=usage, at=AT)
+    assert cost == (600 * Decimal("0.15") + 400 * Decimal("0.075") + 100 * Decimal("0.6")) / 1_000_000
+    assert isinstance(cost, Decimal)
+
+
+def test_reasoning_is_priced_apart_where_it_has_a_price():
+    tariff = prices._compile(ModelPrice(input_mtok=Decimal(1), output_mtok=Decimal(2), output_reasoning_mtok=Decimal(3)))
+    assert tariff.cost(Usage(input_tokens=0, output_tokens=10, reasoning_tokens=4)) == Decimal("0.000024")
+
+
+def test_more_cached_than_sent_is_not_money_back():
+    usage = Usage(input_tokens=10, output_tokens=0, cached_input_tokens=1_000)
+    assert prices.cost(provider="openai", model="gpt-4o-mini", usage=usage, at=AT) == 10 * Decimal("0.075") / 1_000_000
+
+
+@pytest.mark.parametrize(("provider", "model"), [("local", "all-MiniLM-L6-v2"), ("openai", "gpt-none"), ("", ""), ("extract", "extract")])
+def test_an_unknown_model_costs_nothing_and_is_known_to_be_unknown(provider, model):
+    assert prices.cost(provider=provider, model=model, usage=Usage(input_tokens=9, output_tokens=9), at=AT) == Decimal(0)
+    assert not prices.known(provider=provider, model=model)
+
+
+def test_a_provider_of_the_tenants_own_name_is_priced_by_the_models_maker():
+    usage = Usage(input_tokens=1_000, output_tokens=0)
+    own, makers = (prices.cost(provider=provider, model="gpt-4o-mini", usage=usage, at=AT) for provider in ("our-proxy", "openai"))
+    assert own == makers > 0
+
+
+def test_an_estimate_is_what_the_call_may_cost_at_most():
+    estimate = prices.estimate(provider="openai", model="gpt-4o-mini", input_characters=4_000, max_output_tokens=50, at=AT)
+    assert estimate == prices.cost(provider="openai", model="gpt-4o-mini", usage=Usage(input_tokens=1_000, output_tokens=50), at=AT)
+    unlimited = prices.estimate(provider="openai", model="gpt-4o-mini", input_characters=4_000, max_output_tokens=None, at=AT)
+    assert unlimited > estimate
+
+
+def test_a_price_is_found_once_and_costs_microseconds_after():
+    usage = Usage(input_tokens=1_000, output_tokens=100)
+    for model in ("gpt-4o-mini", "no-such-model"):
+        prices.cost(provider="openai", model=model, usage=usage, at=AT)
+        began = time.perf_counter()
+        for _ in range(1_000):
+            prices.cost(provider="openai", model=model, usage=usage, at=AT)
+        assert time.perf_counter() - began < 0.05
