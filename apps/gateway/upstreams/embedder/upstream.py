@@ -1,0 +1,23 @@
+"""The adapter: OpenAI's wire to the embedder of this installation, wherever settings say it listens."""
+
+from __future__ import annotations
+
+from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
+
+from django.conf import settings
+
+from apps.gateway.errors import UpstreamRefused
+from apps.gateway.upstreams import Attempt, UpstreamResponse
+from apps.gateway.upstreams.openai import adapter as openai
+
+
+class Embedder:
+    """The upstream kind `embedder`."""
+
+    def open(self, attempt: Attempt) -> AbstractAsyncContextManager[UpstreamResponse]:
+        """Send the request; raises UpstreamRefused for anything but embeddings."""
+        if attempt.operation != "embeddings":
+            raise UpstreamRefused("This model makes embeddings; it answers no chat completions.", param="model")
+        base_url = attempt.target.base_url or f"{settings.MENHIR_EMBEDDER_URL}/v1"
+        return openai.open(replace(attempt, target=replace(attempt.target, base_url=base_url)))
