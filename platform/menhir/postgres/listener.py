@@ -91,10 +91,17 @@ class Listener:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(within_seconds):
                 while not self.connected:
-                    settled = asyncio.get_running_loop().create_future()
-                    self._waiting.append(settled)
-                    await settled
+                    await self._news_of_connection()
         return self.connected
+
+    async def _news_of_connection(self) -> None:
+        settled = asyncio.get_running_loop().create_future()
+        self._waiting.append(settled)
+        try:
+            await settled
+        finally:
+            with contextlib.suppress(ValueError):
+                self._waiting.remove(settled)
 
     def subscribe(self, channel: str, callback: Callable[[str], None]) -> Callable[[], None]:
         """Call back with each payload rung on `channel`, on the event loop: it must not block. Returns the way to unsubscribe."""
@@ -194,8 +201,7 @@ class Listener:
         if self.connected:
             waiting, self._waiting = self._waiting, []
             for settled in waiting:
-                if not settled.done():
-                    settled.set_result(None)
+                settled.get_loop().call_soon_threadsafe(_wake, settled)
 
     @contextlib.contextmanager
     def _hearing(self, pgconn: pq.abc.PGconn) -> Iterator[None]:
@@ -250,6 +256,11 @@ class Listener:
                 ear.callback(*payload)
             except Exception:
                 log.exception("listener.callback", payload=payload)
+
+
+def _wake(waiting: asyncio.Future[None]) -> None:
+    if not waiting.done():
+        waiting.set_result(None)
 
 
 listener = Listener(lambda: roles.conninfo("app"))
