@@ -29,11 +29,11 @@ class LiveText:
     _unread: list[str] = field(default_factory=list)
 
     def feed(self, delta: str) -> None:
-        """This will append a piece of text; it costs nothing until somebody calls `advance`."""
+        """Append a piece of text; it costs nothing until somebody calls `advance`."""
         self._unread.append(delta)
 
     def advance(self) -> None:
-        """This will move the blocks that are finished by now from the open text to `finished`."""
+        """Move the blocks that are finished by now from the open text to `finished`."""
         delta = "".join(self._unread)
         held_back = "\r" if delta.endswith("\r") else ""  # perhaps the first half of a line's end
         self._unread = [held_back] if held_back else []
@@ -44,7 +44,7 @@ class LiveText:
             self.finished += finished
 
     def finished_html(self, first: int = 0) -> list[str]:
-        """This will give the HTML of the finished blocks, from number `first` on."""
+        """Give the HTML of the finished blocks, from number `first` on."""
         return [render(block, self.sources) for block in self.finished[first:]]
 
     @property
@@ -54,10 +54,10 @@ class LiveText:
 
 
 def split(text: str) -> list[str]:
-    """This will cut a text before each top-level block but the first; the last piece may still grow, the others are final.
+    r"""Cut a text before each top-level block but the first; the last piece may still grow, the others are final.
 
-    >>> split("# Title\\nSome\\ntext\\n\\n- a\\n- b\\n")
-    ['# Title\\n', 'Some\\ntext\\n\\n', '- a\\n- b\\n']
+    >>> split("# Title\nSome\ntext\n\n- a\n- b\n")
+    ['# Title\n', 'Some\ntext\n\n', '- a\n- b\n']
     """
     if _inside_a_fence(text):
         return [text]

@@ -33,17 +33,36 @@ MATH = re.compile(r"\\\(.+?\\\)|\\\[.+?\\\]|\$\$.+?\$\$|\$(?! )[^$\n]*?(?<![ \\$
 SAFE_LINK = re.compile(r"(?:https?://|mailto:)[^\s]", re.IGNORECASE)
 
 SANITISER = nh3.Cleaner(
-    tags=set(
-        "a blockquote br code div em figcaption figure h3 h4 h5 h6 hr li ol p pre s span strong table tbody td th thead tr ul".split()
-    ),
+    tags={
+        "a",
+        "blockquote",
+        "br",
+        "code",
+        "div",
+        "em",
+        "h3",
+        "h4",
+        "h5",
+        "h6",
+        "header",
+        "hr",
+        "li",
+        "ol",
+        "p",
+        "pre",
+        "s",
+        "span",
+        "strong",
+    }
+    | {"table", "tbody", "td", "th", "thead", "tr", "ul"},
     attributes={
         "a": {"aria-label", "class", "data-number", "href", "target", "title"},
         "code": {"class"},
         "div": {"class", "tabindex"},
-        "figure": {"class"},
         "ol": {"start"},
         "pre": {"tabindex"},
         "span": {"class"},
+        "table": {"class"},
         "td": {"class"},
         "th": {"class"},
     },
@@ -64,16 +83,16 @@ Sources: TypeAlias = Mapping[int, Source]
 
 
 def render(text: str, sources: Sources | None = None) -> str:
-    """This will give sanitised HTML for a text; `[n]` becomes a link where `sources` knows the number.
+    r"""Give sanitised HTML for a text; `[n]` becomes a link where `sources` knows the number.
 
     >>> render("**Hi** <b>")
-    '<p><strong>Hi</strong> &lt;b&gt;</p>\\n'
+    '<p><strong>Hi</strong> &lt;b&gt;</p>\n'
     """
     return _rendered(text, tuple(sorted((sources or {}).items())), get_language())
 
 
 def cited(text: str) -> list[int]:
-    """This will list the numbers that a text cites, each once, in the order of the text.
+    """List the numbers that a text cites, each once, in the order of the text.
 
     >>> cited("Yes [2]. And [1, 2]; `[9]` is code, [3](https://x.y) is a link.")
     [2, 1]
@@ -161,9 +180,9 @@ def _link_open(_renderer: object, tokens: Sequence[Token], index: int, *_: objec
 
 def _fence(_renderer: object, tokens: Sequence[Token], index: int, *_: object) -> str:
     language = tokens[index].info.strip().partition(" ")[0][:40]
-    caption = f"<figcaption>{escape(language)}</figcaption>"
+    head = f"<header><span>{escape(language)}</span></header>"
     code = _highlighted(tokens[index].content, language)
-    return f'<figure class="code">{caption}<pre tabindex="0"><code class="highlight">{code}</code></pre></figure>\n'
+    return f'<div class="code">{head}<pre tabindex="0"><code class="highlight">{code}</code></pre></div>\n'
 
 
 def _highlighted(code: str, language: str) -> str:
@@ -182,7 +201,7 @@ def _lexer(language: str) -> Lexer | None:
 
 
 def _table_open(*_: object) -> str:
-    return '<div class="table" tabindex="0"><table>\n'
+    return '<div class="table-wrap" tabindex="0"><table class="table">\n'
 
 
 def _table_close(*_: object) -> str:

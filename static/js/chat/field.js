@@ -1,0 +1,50 @@
+// A text field that sends on Enter, grows with its text and keeps a draft over a reload.
+export function field(form, { onSend, draftKey }) {
+  const area = form.querySelector("textarea");
+  const grows = CSS.supports("field-sizing", "content");
+
+  function fit() {
+    if (grows) return;
+    area.style.height = "auto";
+    area.style.height = `${area.scrollHeight}px`;
+  }
+
+  function keep() {
+    try {
+      if (area.value) sessionStorage.setItem(draftKey, area.value);
+      else sessionStorage.removeItem(draftKey);
+    } catch {
+      // Storage may be forbidden; then a reload forgets the draft.
+    }
+  }
+
+  area.addEventListener("input", () => {
+    fit();
+    keep();
+  });
+  area.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+    event.preventDefault();
+    onSend();
+  });
+  try {
+    area.value ||= sessionStorage.getItem(draftKey) ?? "";
+  } catch {
+    // As above.
+  }
+  fit();
+  if (matchMedia("(hover: hover)").matches) area.focus();
+
+  return {
+    get value() {
+      return area.value;
+    },
+    set value(text) {
+      area.value = text;
+      fit();
+      keep();
+    },
+    focus: () => area.focus(),
+    hasFocus: () => document.activeElement === area,
+  };
+}
