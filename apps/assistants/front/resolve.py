@@ -45,7 +45,8 @@ async def resolve(call: Call) -> Grounds | None:
     wanted, options = call.body.pop("prompt", None), call.body.pop("menhir", None)
     if call.model.startswith(ASSISTANT_PREFIX):
         return await _resolve_assistant(call, wanted, options)
-    call.route = await routing.resolve(call.principal.tenant_id, call.model)
+    # A NUL is no character to the database; anything else may be asked for.
+    call.route = await routing.resolve(call.principal.tenant_id, call.model) if "\x00" not in call.model else None
     if call.route is None:
         raise UnknownModel(f"There is no model `{call.model}`.", param="model")
     if wanted is None and options is None:
