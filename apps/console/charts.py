@@ -26,6 +26,11 @@ class Bar(NamedTuple):
     height: float
     label: bool
 
+    @property
+    def middle(self) -> float:
+        """Where its label stands."""
+        return round(self.x + self.width / 2, 1)
+
 
 class Tick(NamedTuple):
     """A line across at a value."""
@@ -54,8 +59,7 @@ class BarChart:
 
 
 def bars(days: Sequence[tuple[date, float]]) -> BarChart:
-    """
-    A bar for each day.
+    """A bar for each day.
 
     >>> chart = bars([(date(2026, 1, 1), 3.0), (date(2026, 1, 2), 7.0)])
     >>> [tick.value for tick in chart.ticks], chart.highest.day.day
@@ -83,8 +87,7 @@ def bars(days: Sequence[tuple[date, float]]) -> BarChart:
 
 
 def round_step(raw: float) -> float:
-    """
-    The round number (1, 2 or 5 times a power of ten) at or above it; 1 for nothing.
+    """The round number (1, 2 or 5 times a power of ten) at or above it; 1 for nothing.
 
     >>> round_step(0), round_step(3.2), round_step(0.013), round_step(120)
     (1.0, 5.0, 0.02, 200.0)
@@ -108,8 +111,7 @@ class Spark:
 
 
 def spark(values: Sequence[float | None]) -> Spark:
-    """
-    A line through the values, from zero up.
+    """A line through the values, from zero up.
 
     >>> spark([0, 1]).path, spark([None, None]).path
     ('M2.0 30.0L118.0 2.0', '')

@@ -29,7 +29,7 @@ class Line:
     @property
     def sign(self) -> str:
         """What stands before it."""
-        return {"added": "+", "removed": "−"}.get(self.kind, "")
+        return {"added": "+", "removed": "\N{MINUS SIGN}"}.get(self.kind, "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +42,9 @@ class Difference:
 
 
 def difference(old: str, new: str) -> Difference:
-    """
-    Compare two texts.
+    r"""Compare two texts.
 
-    >>> found = difference("Be kind.\\nBe brief.", "Be kind.\\nBe very brief.")
+    >>> found = difference("Be kind.\nBe brief.", "Be kind.\nBe very brief.")
     >>> [(line.kind, str(line.html)) for line in found.lines]
     [('same', 'Be kind.'), ('removed', 'Be brief.'), ('added', 'Be <ins>very </ins>brief.')]
     """

@@ -99,12 +99,17 @@ class Listing(Generic[M]):
         return self.address(page=str(self.page + 1)) if self.last < self.total else ""
 
     @property
+    def here(self) -> str:
+        """The parameters of the very page one is on."""
+        return self.address()
+
+    @property
     def csv(self) -> str:
         """The address of the whole list as a file."""
         return self.address(page="", format="csv")
 
     def address(self, **changes: str) -> str:
-        """This list's address with some parameters changed; an empty one is left out."""
+        """The list's address with some parameters changed; an empty one is left out."""
         params = self.params.copy()
         for key, value in changes.items():
             params[key] = value
@@ -127,7 +132,7 @@ def _order(columns: Sequence[Column], sort: str) -> list[str]:
 
 
 def _positive(written: str | None) -> int:
-    return int(written) if written and written.isascii() and written.isdigit() and 0 < int(written[:9]) else 1
+    return int(written) if written and written.isascii() and written.isdigit() and int(written[:9]) > 0 else 1
 
 
 def wants_csv(request: HttpRequest) -> bool:
@@ -142,7 +147,9 @@ class _Line:
         return value
 
 
-def as_csv(name: str, heads: Sequence[Words], rows: Sequence[Sequence[Any]] | Iterator[Sequence[Any]]) -> HttpResponse | StreamingHttpResponse:
+def as_csv(
+    name: str, heads: Sequence[Words], rows: Sequence[Sequence[Any]] | Iterator[Sequence[Any]]
+) -> HttpResponse | StreamingHttpResponse:
     """A CSV file whose cells no spreadsheet runs as a formula."""
     writer = csv.writer(_Line())
     lines = [writer.writerow([str(head) for head in heads]), *(writer.writerow([cell(value) for value in row]) for row in rows)]
@@ -157,8 +164,7 @@ def export(name: str, columns: Sequence[tuple[Words, Callable[[M], Any]]], found
 
 
 def cell(value: Any) -> Any:
-    """
-    What goes into a cell.
+    """What goes into a cell.
 
     >>> cell("=1+1"), cell("plain"), cell(-3), cell(None)
     ("'=1+1", 'plain', -3, '')

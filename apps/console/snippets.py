@@ -35,11 +35,10 @@ class ApiCall:
 
     @property
     def curl(self) -> str:
-        """
-        For a terminal.
+        r"""For a terminal.
 
         >>> print(ApiCall("DELETE", "/api/v1/x").curl.replace(settings.MENHIR_PUBLIC_URL, "http://here"))
-        curl -X DELETE http://here/api/v1/x \\
+        curl -X DELETE http://here/api/v1/x \
           -H "Authorization: Bearer $MENHIR_API_KEY"
         """
         lines = [f"curl -X {self.method} {self.url}", f'  -H "Authorization: Bearer {KEY}"']
@@ -85,8 +84,7 @@ class ApiCall:
 
 
 def python(value: Any) -> str:
-    """
-    A value as Python writes it, indented as an argument.
+    """A value as Python writes it, indented as an argument.
 
     >>> python({"a": [True, None]})
     '{"a": [True, None]}'
@@ -104,8 +102,7 @@ def coloured(code: str, language: str) -> SafeString:
 
 
 def with_variables_marked(text: str) -> SafeString:
-    """
-    A prompt's text with its `{{ variables }}` marked.
+    """A prompt's text with its `{{ variables }}` marked.
 
     >>> str(with_variables_marked("Hi <b> {{ name }}"))
     'Hi &lt;b&gt; <mark class="variable">{{ name }}</mark>'

@@ -4,11 +4,29 @@ from __future__ import annotations
 
 from django.urls import URLPattern, include, path
 
-from apps.console.pages import keys, people
+from apps.console.pages import collections, documents, keys, overview, people, prompts, releases, routes, usage
 
 app_name = "console"
 
 _pages: list[URLPattern] = [
+    path("", overview.page, name="overview"),
+    path("usage/", usage.page, name="usage"),
+    path("models/", routes.index, name="routes"),
+    path("prompts/", prompts.index, name="prompts"),
+    path("prompts/new", prompts.create, name="new_prompt"),
+    path("prompts/<str:prompt>/", prompts.page, name="prompt"),
+    path("prompts/<str:prompt>/save", prompts.save, name="save_prompt"),
+    path("prompts/<str:prompt>/preview", prompts.preview, name="preview_prompt"),
+    path("prompts/<str:prompt>/compare", releases.compare, name="compare_prompt"),
+    path("prompts/<str:prompt>/versions/<int:number>/release", releases.release, name="release_prompt"),
+    path("prompts/<str:prompt>/archive", releases.archive, name="archive_prompt"),
+    path("collections/", collections.index, name="collections"),
+    path("collections/new", collections.create, name="new_collection"),
+    path("collections/<str:collection>/", collections.page, name="collection"),
+    path("collections/<str:collection>/remove", collections.remove, name="remove_collection"),
+    path("documents/<uuid:document>/", documents.page, name="document"),
+    path("documents/<uuid:document>/retry", documents.retry, name="retry_document"),
+    path("documents/<uuid:document>/remove", documents.remove, name="remove_document"),
     path("keys/", keys.index, name="keys"),
     path("keys/new", keys.create, name="new_key"),
     path("keys/<uuid:key>/revoke", keys.revoke, name="revoke_key"),

@@ -111,9 +111,7 @@ def change(request: TenantRequest, membership: UUID) -> HttpResponse:
         messages.error(request, refusal.message)
     else:
         _remember(request, "person.role_changed", found)
-        messages.success(
-            request, gettext("%(person)s is now: %(role)s.") % {"person": found.user.email, "role": found.get_role_display()}
-        )
+        messages.success(request, gettext("%(person)s is now: %(role)s.") % {"person": found.user.email, "role": found.get_role_display()})
     return redirect(to(request, "people"))
 
 

@@ -214,7 +214,7 @@ def assistants_of(prompt: Prompt, label: str = PRODUCTION) -> QuerySet[Assistant
 
 
 def _use(prompt: Prompt, newest: Version | None) -> ApiCall:
-    variables = {name: "…" for name in newest.variables} if newest else {}
+    variables = dict.fromkeys(newest.variables, "…") if newest else {}
     reference = {"id": prompt.slug, **({"variables": variables} if variables else {})}
     return ApiCall(
         "POST", "/v1/chat/completions", {"model": "extract", "messages": [{"role": "user", "content": "…"}], "prompt": reference}

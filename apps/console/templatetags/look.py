@@ -20,7 +20,7 @@ from django.utils.translation import gettext, ngettext
 register = template.Library()
 
 SMALLEST_SHOWN_USD = Decimal("0.0001")
-CENT = Decimal("0.01")
+NOTHING = "\N{EN DASH}"
 
 
 @register.simple_tag
@@ -36,14 +36,13 @@ def icon(name: str, label: str = "") -> SafeString:
 def since(moment: datetime | None) -> str:
     """A `<time>` that says how long ago or how far ahead, with the exact time on hover."""
     if moment is None:
-        return "–"
+        return NOTHING
     exact = f"{date_format(moment.astimezone(UTC), 'DATETIME_FORMAT')} UTC"
     return format_html('<time datetime="{}" title="{}">{}</time>', moment.isoformat(), exact, relative(moment, now=timezone.now()))
 
 
 def relative(moment: datetime, *, now: datetime) -> str:
-    """
-    The distance from now to the moment in the one unit that matters; a date when it is more than a month away.
+    """The distance from now to the moment in the one unit that matters; a date when it is more than a month away.
 
     >>> from datetime import UTC, datetime, timedelta
     >>> noon = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -71,14 +70,13 @@ def relative(moment: datetime, *, now: datetime) -> str:
 
 @register.filter
 def usd(amount: Decimal | float | None) -> str:
-    """
-    Dollars with their currency; four places below a dollar, where tokens live.
+    """Dollars with their currency; four places below a dollar, where tokens live.
 
     >>> usd(Decimal("1234.5")), usd(Decimal("0.01234")), usd(Decimal("0.00001")), usd(Decimal(0))
     ('$1,234.50', '$0.0123', '< $0.0001', '$0.00')
     """
     if amount is None:
-        return "–"
+        return NOTHING
     amount = Decimal(amount)
     if not amount:
         return "$0.00"
@@ -90,25 +88,23 @@ def usd(amount: Decimal | float | None) -> str:
 
 @register.filter
 def grouped(number: float | None) -> str:
-    """
-    A whole number with its thousands grouped.
+    """A whole number with its thousands grouped.
 
     >>> grouped(1234567)
     '1,234,567'
     """
-    return "–" if number is None else number_format(number, decimal_pos=0, use_l10n=True, force_grouping=True)
+    return NOTHING if number is None else number_format(number, decimal_pos=0, use_l10n=True, force_grouping=True)
 
 
 @register.filter
 def percent(share: float | None) -> str:
-    """
-    A share of one as percent, with one place below ten.
+    """A share of one as percent, with one place below ten.
 
     >>> percent(0.0123), percent(0.5), percent(0)
     ('1.2 %', '50 %', '0 %')
     """
     if share is None:
-        return "–"
+        return NOTHING
     hundredth = share * 100
     places = 1 if 0 < hundredth < 10 else 0  # noqa: PLR2004
     return f"{number_format(hundredth, decimal_pos=places, use_l10n=True)} %"
@@ -116,14 +112,13 @@ def percent(share: float | None) -> str:
 
 @register.filter
 def milliseconds(duration: float | None) -> str:
-    """
-    A duration as one reads it: milliseconds below a second, else seconds.
+    """A duration as one reads it: milliseconds below a second, else seconds.
 
-    >>> milliseconds(240), milliseconds(1530), milliseconds(None)
-    ('240 ms', '1.5 s', '–')
+    >>> milliseconds(240), milliseconds(1530)
+    ('240 ms', '1.5 s')
     """
     if duration is None:
-        return "–"
+        return NOTHING
     if duration < 1000:  # noqa: PLR2004
         return f"{number_format(duration, decimal_pos=0)} ms"
     return f"{number_format(duration / 1000, decimal_pos=1)} s"
