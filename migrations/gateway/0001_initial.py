@@ -44,7 +44,7 @@ class Migration(migrations.Migration):
             name='Route',
             fields=[
                 ('id', models.UUIDField(default=menhir.postgres.ids.uuid7, editable=False, primary_key=True, serialize=False)),
-                ('name', models.CharField(help_text='What clients write into `model`.', max_length=200, validators=[django.core.validators.RegexValidator('^(?!assistant:)[A-Za-z0-9][A-Za-z0-9._:/@+-]*$', 'Use letters, digits and . _ : / @ + -, beginning with a letter or digit, and not with “assistant:”.')], verbose_name='name')),
+                ('name', models.CharField(help_text='What clients write into `model`.', max_length=200, validators=[django.core.validators.RegexValidator('^(?!assistant:)[A-Za-z0-9][A-Za-z0-9._:/@+-]*\\Z', 'Use letters, digits and . _ : / @ + -, beginning with a letter or digit, and not with “assistant:”.')], verbose_name='name')),
                 ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False, verbose_name='created')),
                 ('tenant', models.ForeignKey(db_constraint=False, db_index=False, editable=False, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='tenancy.tenant')),
             ],

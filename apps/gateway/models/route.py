@@ -15,7 +15,7 @@ from menhir.tenancy.models import HotModel, TenantForeignKey
 
 # It is printed into headers and URLs. `assistant:` at the front belongs to the assistants.
 NAME = RegexValidator(
-    r"^(?!assistant:)[A-Za-z0-9][A-Za-z0-9._:/@+-]*$",
+    r"^(?!assistant:)[A-Za-z0-9][A-Za-z0-9._:/@+-]*\Z",
     _("Use letters, digits and . _ : / @ + -, beginning with a letter or digit, and not with “assistant:”."),
 )
 
