@@ -11,22 +11,12 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
 from ninja import NinjaAPI
 from ninja.errors import HttpError, ValidationError
-from ninja.openapi.docs import DocsBase
+from ninja.openapi.docs import Swagger
 
 from menhir.errors import MenhirError, status_of
 from menhir.wiring.problems import problem
 
 log = logging.getLogger(__name__)
-
-
-class Reference(DocsBase):
-    """The API reference, rendered by us from the OpenAPI document: it works without internet and under the strict policy."""
-
-    def render_page(self, request: HttpRequest, api: NinjaAPI, **kwargs: Any) -> HttpResponse:
-        """The page."""
-        from menhir.wiring.reference import page
-
-        return page(request, api.get_openapi_schema())
 
 
 def build() -> NinjaAPI:
@@ -35,7 +25,7 @@ def build() -> NinjaAPI:
         title="Menhir",
         version="1",
         description="Prompts, knowledge, usage and answers of one tenant. The OpenAI-compatible plane is under /v1.",
-        docs=Reference(),
+        docs=Swagger(),  # served from our own static files: it works without internet
         docs_url="/docs",
         openapi_url="/openapi.json",
         urls_namespace="api",

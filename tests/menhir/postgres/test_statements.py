@@ -29,25 +29,16 @@ def test_header_tells_the_truth(path):
         parameters, results = connection.execute(PREPARED).fetchone()
         assert len(parameters) == len(statement.takes)
         assert [_known(connection, column.type) for column in statement.gives] == [_known(connection, name) for name in results or []]
-        if statement.gives:
-            _executes(connection, statement)
+        described = connection.pgconn.describe_prepared(b"examined")
+        assert [described.fname(column).decode() for column in range(described.nfields)] == [column.name for column in statement.gives]
+        _is_allowed(connection, statement)
 
 
 def _known(connection, name):
     return connection.execute("SELECT %s::regtype::text", [name]).fetchone()[0]
 
 
-def _executes(connection, statement):
-    """Plan it with nulls: the role must have the privileges, and the columns must have the names."""
+def _is_allowed(connection, statement):
+    """Planning it for real asks for the privileges of its role; nothing is executed."""
     nulls = ", ".join("NULL" for _column in statement.takes)
-    call = f"EXECUTE examined({nulls})" if nulls else "EXECUTE examined"
-    if not statement.text.lstrip().upper().startswith(("SELECT", "WITH")):
-        return
-    with connection.transaction(force_rollback=True):
-        try:
-            cursor = connection.execute(call.encode())
-        except psycopg.errors.InsufficientPrivilege:
-            raise
-        except psycopg.Error:
-            return  # nulls are not what it is made for
-        assert [column.name for column in cursor.description or []] == [column.name for column in statement.gives]
+    connection.execute(f"EXPLAIN EXECUTE examined{f'({nulls})' if nulls else ''}".encode())
