@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Annotated, Any, Final, Self
 from uuid import UUID
 
-from ninja import Field, Router, Schema
+from ninja import Field, Router, Schema, Status
 from pydantic import AfterValidator, ConfigDict, StringConstraints
 
 from apps.assistants import query
@@ -31,7 +31,10 @@ QUESTION_LEAST_CHARACTERS: Final = 3
 QUESTION_MOST_CHARACTERS: Final = 8_000
 MOST_DOCUMENTS: Final = 100
 
+assistants = Router(tags=["assistants"])
+assistants.add_decorator(in_tenant, mode="operation")
 router = Router(tags=["assistants"])
+router.add_router("", assistants)
 
 Word = Annotated[str, AfterValidator(storable)]
 Name = Annotated[Word, Field(max_length=NAME_LIMIT_CHARACTERS)]
@@ -147,17 +150,15 @@ class QueryOut(Schema):
     latency_ms: int
 
 
-@router.get("/assistants", response=AssistantList, auth=READ)
-@in_tenant
+@assistants.get("/assistants", response=AssistantList, auth=READ)
 def list_assistants(request: TenantRequest) -> AssistantList:
     """List the assistants."""
     assistants = Assistant.objects.within(request.tenant).select_related("prompt").order_by("slug")
     return AssistantList(assistants=[AssistantOut.of(assistant) for assistant in assistants])
 
 
-@router.post("/assistants", response={201: AssistantOut}, auth=WRITE)
-@in_tenant
-def create_assistant(request: TenantRequest, body: AssistantIn) -> tuple[int, AssistantOut]:
+@assistants.post("/assistants", response={201: AssistantOut}, auth=WRITE)
+def create_assistant(request: TenantRequest, body: AssistantIn) -> Status[AssistantOut]:
     """Make an assistant; it answers from the next call on."""
     assistant = Assistant.create(
         request.tenant,
@@ -172,18 +173,16 @@ def create_assistant(request: TenantRequest, body: AssistantIn) -> tuple[int, As
         collections=_collections(request, body.collections),
         by=request.principal,
     )
-    return 201, AssistantOut.of(assistant)
+    return Status(201, AssistantOut.of(assistant))
 
 
-@router.get("/assistants/{slug}", response=AssistantOut, auth=READ)
-@in_tenant
+@assistants.get("/assistants/{slug}", response=AssistantOut, auth=READ)
 def get_assistant(request: TenantRequest, slug: str) -> AssistantOut:
     """Show one assistant."""
     return AssistantOut.of(_assistant(request, slug))
 
 
-@router.patch("/assistants/{slug}", response=AssistantOut, auth=WRITE)
-@in_tenant
+@assistants.patch("/assistants/{slug}", response=AssistantOut, auth=WRITE)
 def change_assistant(request: TenantRequest, slug: str, body: AssistantChange) -> AssistantOut:
     """Change an assistant; it answers by the change from the next call on."""
     assistant = _assistant(request, slug)

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from django.db.models import Max, QuerySet
 from django.http import HttpResponse
-from ninja import Field, Query, Router, Schema
+from ninja import Field, Query, Router, Schema, Status
 from pydantic import AfterValidator
 
 from apps.prompts import rendering
@@ -215,12 +215,12 @@ def list_prompts(request: TenantRequest, listing: Query[Listing]) -> PromptPage:
 
 
 @router.post("/prompts", response={201: PromptOut}, auth=WRITE)
-def create_prompt(request: TenantRequest, body: PromptIn) -> tuple[int, PromptOut]:
+def create_prompt(request: TenantRequest, body: PromptIn) -> Status[PromptOut]:
     """Begin a prompt."""
     prompt = Prompt.create(request.tenant, slug=body.slug, name=body.name, by=request.principal)
     if body.text is not None:
         prompt.add_version(body.text, note=body.note, by=request.principal)
-    return 201, _shown(request, [prompt])[0]
+    return Status(201, _shown(request, [prompt])[0])
 
 
 @router.get("/prompts/{slug}", response=PromptOut, auth=READ)
@@ -251,10 +251,10 @@ def list_versions(request: TenantRequest, slug: str) -> VersionPage:
 
 
 @router.post("/prompts/{slug}/versions", response={201: VersionOut}, auth=WRITE)
-def add_version(request: TenantRequest, slug: str, body: VersionIn) -> tuple[int, VersionOut]:
+def add_version(request: TenantRequest, slug: str, body: VersionIn) -> Status[VersionOut]:
     """Keep a text as the next version; the newest version's text once more gives that version."""
     version = _prompt(request, slug).add_version(body.text, note=body.note, by=request.principal)
-    return 201, VersionOut.of(version)
+    return Status(201, VersionOut.of(version))
 
 
 @router.get("/prompts/{slug}/versions/{int:number}", response=VersionOut, auth=READ)

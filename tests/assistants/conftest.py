@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -14,6 +15,9 @@ from stage.cast import Person
 
 from apps.assistants.models import Assistant
 from apps.gateway.models import Provider, Route
+from apps.gateway.provisioning import provision_builtin
+from apps.knowledge.ingestion import ingest
+from apps.knowledge.models import Collection, Document
 from apps.prompts.models import Prompt
 from menhir.tenancy.models import Tenant
 from menhir.tenancy.transaction import tenant_transaction
@@ -29,6 +33,7 @@ class Server(uvicorn.Server):
         self.ready = threading.Event()
 
     async def startup(self, sockets=None) -> None:
+        self.loop = asyncio.get_running_loop()
         await super().startup(sockets)
         self.ready.set()
 
@@ -95,6 +100,33 @@ class Company:
     def assistant(self, slug: str, prompt: Prompt, route: str, **more: object) -> Assistant:
         with tenant_transaction(self.tenant):
             return Assistant.create(self.tenant, slug=slug, prompt=prompt, route_name=route, by=self.person.principal, **more)
+
+    def learn(self, slug: str, **texts: str) -> Collection:
+        """A collection that has read these texts, each a document of its own."""
+        with tenant_transaction(self.tenant):
+            collection = Collection.objects.within(self.tenant).filter(slug=slug).first()
+            collection = collection or Collection.create(self.tenant, slug=slug, by=self.person.principal)
+            read = [
+                Document.upload(
+                    collection,
+                    external_id=name,
+                    filename=f"{name}.txt",
+                    content=text.encode(),
+                    title=name.title(),
+                    by=self.person.principal,
+                )
+                for name, text in texts.items()
+            ]
+        for document in read:
+            reading = ingest(self.tenant.id, document.id, document.latest_edition, last_try=True)
+            asyncio.run_coroutine_threadsafe(reading, self.server.loop).result(60)
+        return collection
+
+    def extract(self) -> str:
+        """The route `extract`, which answers by quoting."""
+        with tenant_transaction(self.tenant):
+            provision_builtin(self.tenant)
+        return "extract"
 
     def client(self, *scopes: str, key: str | None = None) -> OpenAI:
         return OpenAI(base_url=f"{self.server.url}/v1", api_key=key or self.person.key(*scopes), max_retries=0)

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 from xml.sax.saxutils import quoteattr
 
 from apps.assistants.front.resolve import Grounds
 from apps.gateway.call import Call
-from apps.knowledge import inline, retrieval
+from apps.knowledge import retrieval
+from apps.knowledge.retrieval import Passage
 
 QUESTION_LIMIT_CHARACTERS: Final = 8_000
 TITLE_LIMIT_CHARACTERS: Final = 300
@@ -31,44 +31,13 @@ NOTHING_FOUND: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Ground:
-    """A passage as it stands in one answer: `number` is what a citation names. Ids of texts that came along are their places."""
-
-    number: int
-    chunk: str
-    document: str
-    external_id: str
-    title: str
-    collection: str
-    text: str
-    start: int
-    end: int
-    score: float
-
-    def shown(self) -> dict[str, Any]:
-        """Describe it to the client: where it stands, to the character."""
-        return {
-            "id": str(self.number),
-            "chunk": self.chunk,
-            "document": self.document,
-            "external_id": self.external_id,
-            "title": self.title,
-            "collection": self.collection,
-            "start": self.start,
-            "end": self.end,
-            "score": self.score,
-            "text": self.text,
-        }
-
-
 async def ground(call: Call, grounds: Grounds) -> None:
     """Retrieve passages for the last question, write them after the leading system messages, and announce them in the preface."""
     messages: Sequence[Mapping[str, Any]] = call.body["messages"]
     question = last_question(messages)
     passages = await _passages(call, grounds, question) if question else []
     call.raw = None
-    call.preface = {"passages": [passage.shown() for passage in passages]}
+    call.preface = {"passages": [shown(number, passage) for number, passage in enumerate(passages, 1)]}
     at = next((i for i, message in enumerate(messages) if message["role"] not in {"system", "developer"}), len(messages))
     written = {"role": "system", "content": (FOUND if passages else NOTHING_FOUND) + block(passages)}
     call.body["messages"] = [*messages[:at], written, *messages[at:]]
@@ -86,52 +55,37 @@ def last_question(messages: Sequence[Mapping[str, Any]]) -> str:
     return ""
 
 
-def block(passages: Sequence[Ground]) -> str:
+def block(passages: Sequence[Passage]) -> str:
     """Write the passages as the model reads them, and as the upstream kind `extract` parses them."""
     lines = ["<passages>"]
-    for passage in passages:
+    for number, passage in enumerate(passages, 1):
         title = quoteattr(" ".join(passage.title.split())[:TITLE_LIMIT_CHARACTERS], {'"': "&quot;"})
-        lines += [f'<passage id="{passage.number}" document={title}>', TAGS.sub("\u2039", passage.text), "</passage>"]
+        lines += [f'<passage id="{number}" document={title}>', TAGS.sub("\u2039", passage.text), "</passage>"]
     return "\n".join([*lines, "</passages>"])
 
 
-async def _passages(call: Call, grounds: Grounds, question: str) -> list[Ground]:
+def shown(number: int, passage: Passage) -> dict[str, Any]:
+    """Describe a passage to the client: where it stands, to the character."""
+    return {
+        "id": str(number),
+        "chunk": str(passage.chunk_id),
+        "document": str(passage.document_id),
+        "external_id": passage.external_id,
+        "title": passage.title,
+        "collection": passage.collection,
+        "start": passage.start,
+        "end": passage.end,
+        "score": passage.score,
+        "text": passage.text,
+    }
+
+
+async def _passages(call: Call, grounds: Grounds, question: str) -> Sequence[Passage]:
     if grounds.documents:
-        ranked = await inline.rank_inline(grounds.documents, question, grounds.passages, call.principal)
-        return [
-            Ground(
-                number=number,
-                chunk=f"{found.document}-{found.chunk}",
-                document=str(found.document),
-                external_id=str(found.document),
-                title=f"Text {found.document + 1}",
-                collection="",
-                text=found.text,
-                start=found.start,
-                end=found.end,
-                score=found.score,
-            )
-            for number, found in enumerate(ranked, 1)
-        ]
+        return await retrieval.rank_inline(grounds.documents, question, grounds.passages, call.principal)
     if not grounds.collections:
         return []
-    tenant_id = call.principal.tenant_id
-    passages = await retrieval.search(tenant_id, grounds.collections, question, grounds.passages, call.principal)
-    return [
-        Ground(
-            number=number,
-            chunk=str(found.chunk_id),
-            document=str(found.document_id),
-            external_id=found.external_id,
-            title=found.title,
-            collection=found.collection,
-            text=found.text,
-            start=found.start,
-            end=found.end,
-            score=found.score,
-        )
-        for number, found in enumerate(passages, 1)
-    ]
+    return await retrieval.search(call.principal.tenant_id, grounds.collections, question, grounds.passages, call.principal)
 
 
 def _text(content: object) -> str:
