@@ -59,7 +59,7 @@ class Listener:
     async def start(self) -> None:
         """Listen on the running event loop; return after the first attempt to connect, whether it succeeded or not."""
         loop = asyncio.get_running_loop()
-        if self._task is not None and not self._task.done() and self._loop is not None and not self._loop.is_closed():
+        if self.running:
             if self._loop is not loop:
                 raise RuntimeError("The listener attends another event loop; stop it there first.")
             return
@@ -77,6 +77,11 @@ class Listener:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
         self._alive, self._loop = False, None
+
+    @property
+    def running(self) -> bool:
+        """Whether it was started, and its event loop still turns."""
+        return self._task is not None and not self._task.done() and not self._task.get_loop().is_closed()
 
     @property
     def connected(self) -> bool:

@@ -4,6 +4,7 @@ import asyncio
 from uuid import UUID, uuid4
 
 import pytest
+
 from menhir.errors import Invalid
 from menhir.realtime.errors import EventTooLarge, NoSuchRun, RunOver
 from menhir.realtime.run import MOST_EVENT_BYTES
@@ -137,7 +138,7 @@ async def test_as_a_context_it_ends_itself(journal, tenant_id):
 
 
 async def test_takes_whatever_a_model_says(journal, other_journal, tenant_id):
-    said = ["", "\x00", "\u2028 \\u0000 \\ \"", "😀", "é" * 1000, "\x1b[0m", "</script>"]
+    said = ["", "\x00", '\u2028 \\u0000 \\ "', "😀", "é" * 1000, "\x1b[0m", "</script>"]
     run = await journal.begin(tenant_id, "conversation:1")
     for text in said:
         await run.append({"kind": "text", "text": text})

@@ -1,0 +1,2 @@
+-- Deletes every message.
+DELETE FROM realtime_message
