@@ -88,6 +88,9 @@ class ConversationConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
         turn = await asking.ask(self.principal, self.conversation_id, text=said.text, below=said.below, question_id=said.id)
         if turn is not None:
             await self._show_everywhere(turn.parent_id, turn.message_ids)
+        else:
+            # Heard before: the line broke before the browser learned so.
+            await self._show(said.below, await self._in_conversation(lambda found: turns.branch_from(found, said.id)))
 
     async def _regenerate(self, said: wire.Regenerate) -> None:
         turn = await asking.ask_again(self.principal, self.conversation_id, answer_id=said.message)

@@ -105,7 +105,7 @@ class Status(models.TextChoices):
 class Failure(models.TextChoices):
     """Why there is no whole answer, as one sentence for the person who asked."""
 
-    UNREACHABLE = "unreachable", _("The model could not be reached. Try again in a moment.")
+    UNREACHABLE = "unreachable", _("The model could not be reached, or is too busy. Try again in a moment.")
     BROKE_OFF = "broke_off", _("The model broke off in the middle of its answer. What came is kept.")
     LIMITED = "limited", _("A limit of your workspace is reached. Try again later, or ask its owner to raise it.")
     GONE = "gone", _("What answered here does not exist any more. Begin a new chat with another assistant.")

@@ -18,4 +18,4 @@ def purge(tenant_id: UUID, conversation_id: UUID, *, kept_for: timedelta) -> Non
     # One statement for each table: messages point at each other, and the database looks at the end of each statement.
     messages = Message.objects.within(tenant_id).filter(conversation_id=conversation_id)
     for rows in (Citation.objects.within(tenant_id).filter(message_id__in=messages.values("id")), messages, deleted):
-        rows._raw_delete(using=None)  # noqa: SLF001  # the public way would delete a hundred at a time
+        rows._raw_delete(rows.db)  # noqa: SLF001  # the public way would delete a hundred at a time

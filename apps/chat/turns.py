@@ -88,12 +88,18 @@ def ask_again(principal: Principal, conversation_id: UUID, *, answer_id: UUID, r
 def choose(principal: Principal, conversation_id: UUID, *, message_id: UUID) -> list[UUID]:
     """Show this version and the newest branch below it. Gives the messages from it downwards."""
     conversation = Conversation.objects.open(principal, conversation_id, to_write=True)
+    branch = branch_from(conversation, message_id)
+    conversation.head = branch[-1]
+    conversation.save(update_fields=["head"])
+    return branch
+
+
+def branch_from(conversation: Conversation, message_id: UUID) -> list[UUID]:
+    """A message and the newest branch below it."""
     tree = tree_of(conversation)
     if message_id not in tree.parents:
         raise NoSuchMessage
-    conversation.head = tree.last_below(message_id)
-    conversation.save(update_fields=["head"])
-    path = tree.path(conversation.head)
+    path = tree.path(tree.last_below(message_id))
     return path[path.index(message_id) :]
 
 

@@ -123,4 +123,11 @@ def said(text: str | None) -> Said:
 
 def encoded(event: Any) -> str:
     """A server's message, as it is sent."""
-    return msgspec.json.encode(event).decode()
+    return msgspec.json.encode(event, enc_hook=_plain).decode()
+
+
+def _plain(value: Any) -> str:
+    """Django's SafeString, as an ordinary one."""
+    if not isinstance(value, str):
+        raise NotImplementedError
+    return "".join([value])

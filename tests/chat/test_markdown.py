@@ -112,10 +112,10 @@ def test_cited_numbers_each_once_in_order():
 
 def test_code_is_highlighted_by_classes_and_says_its_language():
     html = render("```python\nprint('x')\n```")
-    assert '<figure class="code"><figcaption>python</figcaption>' in html
+    assert '<div class="code"><header><span>python</span></header>' in html
     assert '<span class="nb">print</span>' in html
     assert "style=" not in html
-    assert "<figcaption></figcaption>" in render("```\nplain\n```")
+    assert "<header><span></span></header>" in render("```\nplain\n```")
     assert "&lt;b&gt;" in render("```nosuchlanguage\n<b>\n```")
 
 
@@ -123,7 +123,7 @@ def test_headings_stay_below_the_page_and_tables_scroll_inside_themselves():
     assert render("# A") == "<h3>A</h3>\n"
     assert render("###### A") == "<h6>A</h6>\n"
     html = render("| a | b |\n|---|--:|\n| 1 | ~~2~~ |")
-    assert html.startswith('<div class="table" tabindex="0"><table>')
+    assert html.startswith('<div class="table-wrap" tabindex="0"><table class="table">')
     assert '<td class="right"><s>2</s></td>' in html
 
 

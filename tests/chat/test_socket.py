@@ -1,0 +1,293 @@
+"""Asking over the socket: live, stoppable, resumable, and one's own."""
+
+from __future__ import annotations
+
+import asyncio
+from uuid import uuid4
+
+import pytest
+from apps.chat.markdown import render
+from apps.chat.models import Status
+from asgiref.sync import sync_to_async
+from peers.script import TEXT
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from chat.conftest import Document, begun, messages_of, opened
+
+WHOLE = " ".join(TEXT.split())
+
+
+async def test_a_question_is_answered_live(server, alice, assistant):
+    await sync_to_async(assistant)(alice, orders="gap_ms=10")
+    talk = await sync_to_async(begun)(alice)
+    page = Document()
+    async with opened(server.base_url, alice, talk.id) as tab:
+        await tab.ask("What is a menhir?")
+        turn = await tab.hear("turn")
+        assert "What is a menhir?" in turn["html"]
+        assert turn["run"] in turn["html"]
+        end = await tab.hear("settled")
+    texts = [event for event in tab.heard if event["type"] == "text"]
+    assert len(texts) > 3, "it came in pieces"
+    for event in tab.heard:
+        page.take(event)
+    question, answer = await sync_to_async(messages_of)(alice, talk.id)
+    assert (question.author, question.text, question.parent_id) == ("user", "What is a menhir?", None)
+    assert (answer.author, answer.status, answer.parent_id) == ("assistant", Status.COMPLETE, question.id)
+    assert answer.text.strip() == WHOLE
+    assert page.html == render(answer.text)
+    assert end["status"] == "complete"
+    assert end["html"] is None
+    assert "data-regenerate" in end["foot"]
+
+
+async def test_the_model_is_told_the_branch_and_the_conversation(server, alice, assistant, upstream):
+    await sync_to_async(assistant)(alice)
+    talk = await sync_to_async(begun)(alice)
+    async with opened(server.base_url, alice, talk.id) as tab:
+        await tab.ask("First")
+        await tab.hear("settled")
+        messages = await sync_to_async(messages_of)(alice, talk.id)
+        await tab.ask("Second", below=messages[-1].id)
+        await tab.hear("settled")
+        await tab.ask("Another first")
+        await tab.hear("settled")
+    sent = [[(message["role"], message["content"].strip()) for message in body["messages"] if message["role"] != "system"] for body in upstream.stats.bodies]
+    assert sent == [
+        [("user", "First")],
+        [("user", "First"), ("assistant", WHOLE), ("user", "Second")],
+        [("user", "Another first")],
+    ]
+
+
+async def test_stop_stops_upstream_and_keeps_what_came(server, alice, assistant, upstream):
+    await sync_to_async(assistant)(alice, orders="gap_ms=50&chunks=400")
+    talk = await sync_to_async(begun)(alice)
+    async with opened(server.base_url, alice, talk.id) as tab:
+        await tab.ask("Talk for long")
+        turn = await tab.hear("turn")
+        await tab.hear("text")
+        await tab.say(type="stop", run=turn["run"])
+        end = await tab.hear("settled")
+    assert end["status"] == "stopped"
+    _, answer = await sync_to_async(messages_of)(alice, talk.id)
+    assert answer.status == Status.STOPPED
+    assert answer.text.startswith("A ")
+    assert len(answer.text.split()) < 400
+    assert upstream.wait(lambda stats: len(stats.cancelled) == 1)
+
+
+async def test_a_reader_who_lost_the_line_resumes_where_he_was(server, alice, assistant):
+    await sync_to_async(assistant)(alice, orders="gap_ms=20&chunks=60")
+    talk = await sync_to_async(begun)(alice)
+    page = Document()
+    async with opened(server.base_url, alice, talk.id) as tab:
+        await tab.ask("Talk")
+        run = (await tab.hear("turn"))["run"]
+        while page.seq < 8:
+            page.take(await tab.hear("text"))
+    async with opened(server.base_url, alice, talk.id) as tab:
+        await tab.say(type="resume", run=run, seq=page.seq)
+        await tab.hear("settled")
+        for event in tab.heard:
+            page.take(event)
+    _, answer = await sync_to_async(messages_of)(alice, talk.id)
+    assert answer.status == Status.COMPLETE
+    assert page.html == render(answer.text)
+
+
+async def test_another_tab_shows_the_same_live_answer(server, alice, assistant):
+    await sync_to_async(assistant)(alice, orders="gap_ms=10")
+    talk = await sync_to_async(begun)(alice)
+    async with opened(server.base_url, alice, talk.id) as one, opened(server.base_url, alice, talk.id) as other:
+        await one.ask("Hello?")
+        turn, _ = await one.hear_turn_and_end()
+        theirs, end = await other.hear_turn_and_end()
+    assert theirs["html"] == turn["html"]
+    assert end["message"] in theirs["html"]
+    page = Document()
+    for event in other.heard:
+        page.take(event)
+    assert page.html
+
+
+async def test_regenerating_keeps_the_earlier_answer_beside_the_new(server, alice, assistant):
+    await sync_to_async(assistant)(alice)
+    talk = await sync_to_async(begun)(alice)
+    async with opened(server.base_url, alice, talk.id) as tab:
+        await tab.ask("Once")
+        await tab.hear("settled")
+        question, first = await sync_to_async(messages_of)(alice, talk.id)
+        await tab.say(type="regenerate", message=first.id)
+        turn, end = await tab.hear_turn_and_end()
+        assert turn["above"] == str(question.id)
+        assert "2 of 2" in end["foot"]
+        await tab.say(type="choose", message=first.id)
+        chosen = await tab.hear("turn")
+    assert chosen["above"] == str(question.id)
+    assert chosen["run"] is None
+    assert f"m-{first.id}" in chosen["html"]
+    assert "1 of 2" in chosen["html"]
+    messages = await sync_to_async(messages_of)(alice, talk.id)
+    assert [message.parent_id for message in messages] == [None, question.id, question.id]
+
+
+async def test_editing_a_question_branches(server, alice, assistant):
+    await sync_to_async(assistant)(alice)
+    talk = await sync_to_async(begun)(alice)
+    async with opened(server.base_url, alice, talk.id) as tab:
+        await tab.ask("Once")
+        await tab.hear("settled")
+        await tab.ask("Once, but better", below=None)
+        turn = await tab.hear("turn")
+        assert turn["above"] is None
+        assert "2 of 2" in turn["html"]
+        await tab.hear("settled")
+        messages = await sync_to_async(messages_of)(alice, talk.id)
+        await tab.say(type="choose", message=messages[0].id)
+        back = await tab.hear("turn")
+    assert f"m-{messages[0].id}" in back["html"]
+    assert f"m-{messages[1].id}" in back["html"], "with what stood below it"
+    assert "Once, but better" not in back["html"]
+
+
+async def test_the_same_question_sent_again_is_asked_once(server, alice, assistant, upstream):
+    await sync_to_async(assistant)(alice)
+    talk = await sync_to_async(begun)(alice)
+    mine = uuid4()
+    async with opened(server.base_url, alice, talk.id) as tab:
+        await tab.ask("Once", id=mine)
+        await tab.hear("settled")
+        await tab.ask("Once", id=mine)
+        again = await tab.hear("turn", "problem")
+    assert again["type"] == "turn"
+    assert str(mine) in again["html"]
+    assert len(await sync_to_async(messages_of)(alice, talk.id)) == 2
+    assert upstream.stats.requests == 1
+
+
+async def test_one_answer_at_a_time(server, alice, assistant):
+    await sync_to_async(assistant)(alice, orders="gap_ms=50&chunks=200")
+    talk = await sync_to_async(begun)(alice)
+    async with opened(server.base_url, alice, talk.id) as tab:
+        await tab.ask("Talk")
+        turn = await tab.hear("turn")
+        await tab.ask("Another")
+        assert (await tab.hear("problem"))["code"] == "answer_running"
+        await tab.say(type="stop", run=turn["run"])
+        await tab.hear("settled")
+    assert len(await sync_to_async(messages_of)(alice, talk.id)) == 2
+
+
+@pytest.mark.parametrize(
+    ("orders", "began", "sentence"),
+    [
+        ("status=500", False, "could not be reached"),
+        ("status=429", False, "too busy"),
+        ("status=400", False, "did not accept"),
+        ("chunks=10&cut=3&gap_ms=20", True, "broke off"),
+        ("chunks=10&error=3&gap_ms=20", True, "broke off"),
+    ],
+)
+async def test_a_failure_is_one_plain_sentence(server, alice, assistant, orders, began, sentence):
+    await sync_to_async(assistant)(alice, orders=orders)
+    talk = await sync_to_async(begun)(alice)
+    async with opened(server.base_url, alice, talk.id) as tab:
+        await tab.ask("Will it?")
+        end = await tab.hear("settled")
+    assert end["status"] == "failed"
+    assert sentence in end["foot"]
+    assert "sk-secret" not in end["foot"]
+    _, answer = await sync_to_async(messages_of)(alice, talk.id)
+    assert bool(answer.text) is began
+
+
+BAD = [
+    "",
+    "{",
+    "[]",
+    "null",
+    '"ask"',
+    "{}",
+    '{"type": "nothing"}',
+    '{"type": "ask"}',
+    '{"type": "ask", "id": "1", "text": "x"}',
+    '{"type": "ask", "id": "6f1c3a52-98b8-4a51-8e3e-0f6c2f8c8f11", "text": ""}',
+    '{"type": "ask", "id": "6f1c3a52-98b8-4a51-8e3e-0f6c2f8c8f11", "text": "  \\n "}',
+    '{"type": "ask", "id": "6f1c3a52-98b8-4a51-8e3e-0f6c2f8c8f11", "text": 5}',
+    '{"type": "ask", "id": "6f1c3a52-98b8-4a51-8e3e-0f6c2f8c8f11", "text": "x", "more": 1}',
+    '{"type": "ask", "id": "6f1c3a52-98b8-4a51-8e3e-0f6c2f8c8f11", "text": "x", "below": "6f1c3a52-98b8-4a51-8e3e-0f6c2f8c8f12"}',
+    '{"type": "ask", "id": "6f1c3a52-98b8-4a51-8e3e-0f6c2f8c8f11", "text": "' + "x" * 32_001 + '"}',
+    '{"type": "ask", "id": "6f1c3a52-98b8-4a51-8e3e-0f6c2f8c8f11", "text": "' + "x" * 300_000 + '"}',
+    '{"type": "regenerate", "message": "6f1c3a52-98b8-4a51-8e3e-0f6c2f8c8f11"}',
+    '{"type": "choose", "message": "6f1c3a52-98b8-4a51-8e3e-0f6c2f8c8f11"}',
+    '{"type": "stop", "run": "6f1c3a52-98b8-4a51-8e3e-0f6c2f8c8f11"}',
+    '{"type": "resume", "run": "6f1c3a52-98b8-4a51-8e3e-0f6c2f8c8f11", "seq": 0}',
+    '{"type": "resume", "run": "6f1c3a52-98b8-4a51-8e3e-0f6c2f8c8f11", "seq": "x"}',
+    b"\x00\x01",
+]
+
+
+async def test_bad_input_gets_a_sentence_and_changes_nothing(server, alice, assistant, upstream):
+    await sync_to_async(assistant)(alice)
+    talk = await sync_to_async(begun)(alice)
+    async with opened(server.base_url, alice, talk.id) as tab:
+        for said in BAD:
+            await tab.socket.send(said)
+            problem = await tab.hear("problem", "turn")
+            assert problem["type"] == "problem", said
+            assert problem["message"]
+        assert await sync_to_async(messages_of)(alice, talk.id) == []
+        await tab.ask("Still there?")
+        await tab.hear("settled")
+    assert upstream.stats.requests == 1
+
+
+async def test_a_conversation_is_its_owners_alone(server, alice, bob, mallory, assistant):
+    await sync_to_async(assistant)(alice)
+    talk = await sync_to_async(begun)(alice)
+    for person, tenant in [(bob, ""), (mallory, alice.tenant.slug), (mallory, "")]:
+        async with opened(server.base_url, person, talk.id, tenant=tenant) as tab:
+            with pytest.raises(ConnectionClosed) as closed:
+                await asyncio.wait_for(tab.socket.recv(), 20)
+        assert closed.value.rcvd.code == 4404
+    async with opened(server.base_url, alice, uuid4()) as tab:
+        with pytest.raises(ConnectionClosed) as closed:
+            await asyncio.wait_for(tab.socket.recv(), 20)
+    assert closed.value.rcvd.code == 4404
+
+
+async def test_a_run_of_another_conversation_is_not_told(server, alice, bob, assistant):
+    await sync_to_async(assistant)(alice)
+    talk, bobs = await sync_to_async(begun)(alice), await sync_to_async(begun)(bob)
+    async with opened(server.base_url, alice, talk.id) as tab:
+        await tab.ask("A secret")
+        run = (await tab.hear("turn"))["run"]
+        await tab.hear("settled")
+    answer = (await sync_to_async(messages_of)(alice, talk.id))[-1]
+    async with opened(server.base_url, bob, bobs.id) as tab:
+        for words in [
+            {"type": "resume", "run": run, "seq": 0},
+            {"type": "stop", "run": run},
+            {"type": "regenerate", "message": str(answer.id)},
+            {"type": "ask", "id": str(uuid4()), "text": "more", "below": str(answer.id)},
+        ]:
+            await tab.say(**words)
+            assert (await tab.hear("problem", "text", "turn"))["code"] == "no_such_message"
+        assert not any(event["type"] != "problem" for event in tab.heard)
+
+
+async def test_pages_from_elsewhere_may_not_open_it(server, alice):
+    talk = await sync_to_async(begun)(alice)
+    with pytest.raises(InvalidStatus) as refused:
+        async with opened(server.base_url, alice, talk.id, origin="https://evil.example"):
+            pass
+    assert refused.value.response.status_code == 403
+
+
+async def test_what_the_server_says_is_in_the_language_of_the_page(server, alice, assistant):
+    await sync_to_async(assistant)(alice)
+    talk = await sync_to_async(begun)(alice)
+    async with opened(server.base_url, alice, talk.id, lang="xx") as tab:
+        await tab.ask("Hi")
+        assert "You asked" in (await tab.hear("turn"))["html"]
