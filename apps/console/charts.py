@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from datetime import date
 from typing import NamedTuple
 
-WIDTH, HEIGHT = 720, 240
+WIDTH, PHONE_WIDTH, HEIGHT = 720, 330, 240
 LEFT, RIGHT, TOP, BOTTOM = 64, 8, 12, 28
 GRID_LINES = 4
-DATES_SHOWN = 8
+UNITS_PER_DATE = 80
 SPARK_WIDTH, SPARK_HEIGHT, SPARK_MARGIN = 120, 32, 2
 
 
@@ -45,11 +45,21 @@ class BarChart:
 
     bars: list[Bar]
     ticks: list[Tick]
-    width: int = WIDTH
+    width: int
     height: int = HEIGHT
     left: int = LEFT
-    right: int = WIDTH - RIGHT
+    top: int = TOP
     base: int = HEIGHT - BOTTOM
+
+    @property
+    def span(self) -> int:
+        """How high the tallest possible bar is."""
+        return self.base - self.top
+
+    @property
+    def right(self) -> int:
+        """Where the lines across end."""
+        return self.width - RIGHT
 
     @property
     def highest(self) -> Bar | None:
@@ -58,7 +68,7 @@ class BarChart:
         return best if best is not None and best.value > 0 else None
 
 
-def bars(days: Sequence[tuple[date, float]]) -> BarChart:
+def bars(days: Sequence[tuple[date, float]], *, width: int = WIDTH) -> BarChart:
     """A bar for each day.
 
     >>> chart = bars([(date(2026, 1, 1), 3.0), (date(2026, 1, 2), 7.0)])
@@ -69,8 +79,8 @@ def bars(days: Sequence[tuple[date, float]]) -> BarChart:
     top = step * max(1, math.ceil(max((value for _day, value in days), default=0) / step - 1e-9))
     span, floor = HEIGHT - TOP - BOTTOM, HEIGHT - BOTTOM
     ticks = [Tick(step * index, round(floor - span * step * index / top, 1)) for index in range(round(top / step) + 1)]
-    slot = (WIDTH - LEFT - RIGHT) / max(1, len(days))
-    every = max(1, math.ceil(len(days) / DATES_SHOWN))
+    slot = (width - LEFT - RIGHT) / max(1, len(days))
+    every = max(1, math.ceil(len(days) * UNITS_PER_DATE / (width - LEFT)))
     made = [
         Bar(
             day=day,
@@ -83,7 +93,7 @@ def bars(days: Sequence[tuple[date, float]]) -> BarChart:
         )
         for index, (day, value) in enumerate(days)
     ]
-    return BarChart(bars=made, ticks=ticks)
+    return BarChart(bars=made, ticks=ticks, width=width)
 
 
 def round_step(raw: float) -> float:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from django.db.models import Model, Q, QuerySet
-from django.http import HttpRequest, HttpResponse, QueryDict, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse, QueryDict
 from django.utils.functional import Promise
 
 M = TypeVar("M", bound=Model)
@@ -76,7 +76,7 @@ class Listing(Generic[M]):
     @property
     def kept(self) -> list[tuple[str, str]]:
         """What a search form must carry on, beside its words."""
-        return [(key, value) for key, value in self.params.items() if key not in {"q", "page", "format"}]
+        return [(key, str(self.params[key])) for key in self.params if key not in {"q", "page", "format"}]
 
     @property
     def first(self) -> int:
@@ -147,9 +147,7 @@ class _Line:
         return value
 
 
-def as_csv(
-    name: str, heads: Sequence[Words], rows: Sequence[Sequence[Any]] | Iterator[Sequence[Any]]
-) -> HttpResponse | StreamingHttpResponse:
+def as_csv(name: str, heads: Sequence[Words], rows: Sequence[Sequence[Any]] | Iterator[Sequence[Any]]) -> HttpResponse:
     """A CSV file whose cells no spreadsheet runs as a formula."""
     writer = csv.writer(_Line())
     lines = [writer.writerow([str(head) for head in heads]), *(writer.writerow([cell(value) for value in row]) for row in rows)]
@@ -158,7 +156,7 @@ def as_csv(
     return response
 
 
-def export(name: str, columns: Sequence[tuple[Words, Callable[[M], Any]]], found: QuerySet[M]) -> HttpResponse | StreamingHttpResponse:
+def export(name: str, columns: Sequence[tuple[Words, Callable[[M], Any]]], found: QuerySet[M]) -> HttpResponse:
     """A list's rows as a CSV file, the first 100,000 of them."""
     return as_csv(name, [head for head, _value in columns], [[value(row) for _head, value in columns] for row in found[:EXPORT_ROWS]])
 

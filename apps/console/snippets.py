@@ -41,7 +41,8 @@ class ApiCall:
         curl -X DELETE http://here/api/v1/x \
           -H "Authorization: Bearer $MENHIR_API_KEY"
         """
-        lines = [f"curl -X {self.method} {self.url}", f'  -H "Authorization: Bearer {KEY}"']
+        url = f"'{self.url}'" if "?" in self.url else self.url
+        lines = [f"curl -X {self.method} {url}", f'  -H "Authorization: Bearer {KEY}"']
         if self.body is not None:
             written = json.dumps(self.body, indent=2, ensure_ascii=False).replace("'", "'\\''")
             lines += ['  -H "Content-Type: application/json"', f"  -d '{written}'"]
@@ -98,7 +99,8 @@ def python(value: Any) -> str:
 
 def coloured(code: str, language: str) -> SafeString:
     """Code with Pygments' classes."""
-    return mark_safe(highlight(code, get_lexer_by_name(language), FORMATTER))  # noqa: S308 - Pygments escapes
+    html: str = highlight(code, get_lexer_by_name(language), FORMATTER)
+    return mark_safe(html)  # noqa: S308 - Pygments escapes
 
 
 def with_variables_marked(text: str) -> SafeString:
@@ -107,7 +109,8 @@ def with_variables_marked(text: str) -> SafeString:
     >>> str(with_variables_marked("Hi <b> {{ name }}"))
     'Hi &lt;b&gt; <mark class="variable">{{ name }}</mark>'
     """
-    pieces, end = [], 0
+    pieces: list[str] = []
+    end = 0
     for match in PLACEHOLDER.finditer(text):
         kind = "variable" if match[0].startswith("{{") else "logic"
         pieces += [escape(text[end : match.start()]), f'<mark class="{kind}">{escape(match[0])}</mark>']

@@ -78,4 +78,5 @@ def remove(request: TenantRequest, document: UUID) -> HttpResponse:
 
 
 def _one(request: TenantRequest, document: UUID) -> Document:
-    return get_object_or_404(Document.objects.within(request.tenant).select_related("collection"), id=document)
+    found: Document = get_object_or_404(Document.objects.within(request.tenant).select_related("collection"), id=document)
+    return found

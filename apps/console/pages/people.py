@@ -134,7 +134,8 @@ def remove(request: TenantRequest, membership: UUID) -> HttpResponse:
 
 
 def _members(request: TenantRequest) -> QuerySet[Membership]:
-    return Membership.objects.within(request.tenant).select_related("user")
+    found: QuerySet[Membership] = Membership.objects.within(request.tenant).select_related("user")
+    return found
 
 
 def _member(request: TenantRequest, membership: UUID) -> Membership:

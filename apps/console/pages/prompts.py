@@ -151,7 +151,7 @@ def preview(request: TenantRequest, prompt: str) -> HttpResponse:
 
 def one(request: TenantRequest, slug: str) -> Prompt:
     """The prompt of this slug in the tenant; 404 when there is none."""
-    found = Prompt.objects.within(request.tenant).filter(slug=slug).first() if "\x00" not in slug else None
+    found: Prompt | None = Prompt.objects.within(request.tenant).filter(slug=slug).first() if "\x00" not in slug else None
     if found is None:
         raise Http404
     return found

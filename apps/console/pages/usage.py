@@ -9,7 +9,7 @@ from typing import Any
 
 from django.http import HttpResponse
 from django.shortcuts import render
-from django.utils.formats import date_format
+from django.utils.formats import date_format, number_format
 from django.utils.translation import gettext, gettext_lazy, ngettext
 from django.views.decorators.http import require_GET
 
@@ -40,11 +40,29 @@ class Measure:
 
     def of(self, used: Used) -> Decimal | int:
         """The number."""
-        return {"cost": used.cost, "calls": used.calls, "tokens": used.input_tokens + used.output_tokens}[self.key]
+        numbers: dict[str, Decimal | int] = {
+            "cost": used.cost,
+            "calls": used.calls,
+            "tokens": used.input_tokens + used.output_tokens,
+        }
+        return numbers[self.key]
 
     def written(self, value: Decimal | float) -> str:
         """The number as one reads it."""
         return usd(value) if self.key == "cost" else grouped(float(value))
+
+    def tick(self, value: float) -> str:
+        """A round number of the axis."""
+        written = number_format(Decimal(f"{value:.6g}").normalize(), use_l10n=True, force_grouping=True)
+        return f"${written}" if self.key == "cost" else written
+
+    def drawn(self, chart: charts.BarChart) -> dict[str, Any]:
+        """A chart with its words."""
+        return {
+            "chart": chart,
+            "bars": [(bar, self.written(bar.value)) for bar in chart.bars],
+            "ticks": [(tick, self.tick(tick.value)) for tick in chart.ticks],
+        }
 
 
 MEASURES = {
@@ -59,7 +77,7 @@ MEASURES = {
 def page(request: TenantRequest) -> HttpResponse:
     """A stretch of days: `?from=2026-01-01&to=2026-01-31&by=model&measure=calls`."""
     first_day, last_day = stretch(request.GET.get("from", ""), request.GET.get("to", ""), today=datetime.now(UTC).date())
-    by = next((name for name in BY if name == request.GET.get("by")), "day")
+    by: Dimension = next((name for name in BY if name == request.GET.get("by")), "day")
     summary = usage.summary(request.tenant, first_day=first_day, last_day=last_day, group_by=[by])
     if wants_csv(request):
         rows = [[name, *_sums(used)] for name, used in _lines(summary, by)]
@@ -70,9 +88,8 @@ def page(request: TenantRequest) -> HttpResponse:
     chart = charts.bars(series)
     query = request.GET.copy()
     words = {
-        "chart": chart,
-        "bars": [(bar, measure.written(bar.value)) for bar in chart.bars],
-        "ticks": [(tick, measure.written(tick.value)) for tick in chart.ticks],
+        "wide": measure.drawn(chart),
+        "phone": measure.drawn(charts.bars(series, width=charts.PHONE_WIDTH)),
         "finding": finding(measure, days, chart),
         "measure": measure,
         "measures": [(one, _address(query, measure=one.key)) for one in MEASURES.values()],

@@ -15,7 +15,7 @@ from django.utils import timezone
 from django.utils.formats import date_format, number_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django.utils.translation import gettext, ngettext
+from django.utils.translation import get_language_info, gettext, ngettext
 
 register = template.Library()
 
@@ -138,5 +138,5 @@ def to(context: Context, name: str, **arguments: Any) -> str:
 
 @register.simple_tag
 def other_languages(current: str) -> list[tuple[str, str]]:
-    """The languages one could switch to."""
-    return [(code, name) for code, name in settings.LANGUAGES if code != current]
+    """The languages one could switch to, each by its own name."""
+    return [(code, get_language_info(code)["name_local"]) for code, _name in settings.LANGUAGES if code != current]

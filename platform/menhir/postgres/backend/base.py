@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 from django.db.backends.postgresql import base
+from django.db.backends.postgresql.features import DatabaseFeatures as PostgresFeatures
 from django.db.backends.postgresql.operations import DatabaseOperations as PostgresOperations
 from django.db.backends.postgresql.schema import DatabaseSchemaEditor as PostgresSchemaEditor
+
+
+class DatabaseFeatures(PostgresFeatures):
+    """Grouping names every selected column."""
+
+    # Django takes `id` for the primary key, from which the other columns would follow; in the database the key is (tenant_id, id).
+    allows_group_by_selected_pks = False
 
 
 class DatabaseOperations(PostgresOperations):
@@ -28,5 +36,6 @@ class DatabaseSchemaEditor(PostgresSchemaEditor):
 class DatabaseWrapper(base.DatabaseWrapper):
     """One connection of a login role; which one is said by its settings."""
 
+    features_class = DatabaseFeatures
     ops_class = DatabaseOperations
     SchemaEditorClass = DatabaseSchemaEditor

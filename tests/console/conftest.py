@@ -1,0 +1,95 @@
+"""An Acme that has something of everything, and the addresses of its console."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from stage.cast import Person
+
+from apps.assistants.models import Assistant
+from apps.gateway.models import Provider, Route
+from apps.knowledge.models import Collection, Document
+from apps.prompts.models import Prompt
+from menhir.tenancy.models import ApiKey, Membership
+from menhir.tenancy.transaction import tenant_transaction
+
+TEXT = "You answer for {{ product }}.\nBe brief."
+
+
+@dataclass(frozen=True)
+class Console:
+    """Acme's console: where its pages are, and what they are about."""
+
+    owner: Person
+    key: ApiKey
+    prompt: Prompt
+    collection: Collection
+    document: Document
+
+    def at(self, path: str = "") -> str:
+        return f"/t/{self.owner.tenant.slug}/console/{path}"
+
+    @property
+    def pages(self) -> list[str]:
+        """Every page that can be looked at."""
+        return [
+            self.at(path)
+            for path in (
+                "",
+                "usage/",
+                "usage/?by=model&measure=calls",
+                "usage/?by=key&measure=tokens",
+                "models/",
+                "keys/",
+                "keys/new",
+                f"keys/{self.key.id}/revoke",
+                "people/",
+                "people/new",
+                f"people/{self.membership.id}/remove",
+                "prompts/",
+                "prompts/new",
+                "prompts/greeting/",
+                "prompts/greeting/compare",
+                "prompts/greeting/archive",
+                "collections/",
+                "collections/new",
+                "collections/handbook/",
+                "collections/handbook/remove",
+                f"documents/{self.document.id}/",
+                f"documents/{self.document.id}/?show=text",
+                f"documents/{self.document.id}/remove",
+            )
+        ]
+
+    @property
+    def membership(self) -> Membership:
+        with tenant_transaction(self.owner.tenant):
+            return Membership.objects.within(self.owner.tenant).get(user=self.owner.user)
+
+
+@pytest.fixture
+def console(alice: Person) -> Console:
+    """Acme with a key, a released prompt and a newer version, an assistant, a collection with a document, a route."""
+    by, tenant = alice.principal, alice.tenant
+    with tenant_transaction(tenant):
+        key, _plaintext = ApiKey.issue(tenant, name="Website", scopes=["inference"], by=by)
+        prompt = Prompt.create(tenant, slug="greeting", name="Greeting", by=by)
+        prompt.add_version(TEXT, by=by)
+        prompt.release(1, by=by)
+        prompt.add_version(TEXT.replace("brief", "brief and kind"), note="Kinder", by=by)
+        collection = Collection.create(tenant, slug="handbook", name="Handbook", by=by)
+        document = Document.upload(collection, external_id="a.txt", filename="a.txt", content=b"Thirty days of holidays.", by=by)
+        Assistant.create(tenant, slug="docs", name="Docs", prompt=prompt, route_name="extract", collections=[collection], by=by)
+        provider = Provider.objects.create(tenant=tenant, slug="far", kind="openai", base_url="https://api.example.com/v1")
+        provider.set_credential("sk-a-secret-that-no-page-shows")
+        provider.save()
+        Route.objects.create(tenant=tenant, name="small").lead_to((provider, "small-1"))
+    return Console(alice, key, prompt, collection, document)
+
+
+def words(response: Any) -> str:
+    """What a page says."""
+    text: str = response.content.decode()
+    return text
