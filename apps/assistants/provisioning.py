@@ -35,7 +35,7 @@ def provision_docs_assistant(tenant: Tenant, principal: Principal, *, route_name
     What exists already is left as its owner made it.
     """
     with tenant_transaction(tenant):
-        assistant = Assistant.objects.within(tenant).filter(slug=SLUG).first()
+        assistant: Assistant | None = Assistant.objects.within(tenant).filter(slug=SLUG).first()
         if assistant is not None:
             return assistant
         return Assistant.create(
@@ -52,7 +52,7 @@ def provision_docs_assistant(tenant: Tenant, principal: Principal, *, route_name
 
 
 def _prompt(tenant: Tenant, principal: Principal) -> Prompt:
-    prompt = Prompt.objects.within(tenant).filter(slug=SLUG).first()
+    prompt: Prompt | None = Prompt.objects.within(tenant).filter(slug=SLUG).first()
     if prompt is None:
         prompt = Prompt.create(tenant, slug=SLUG, name="Answer from the documentation", by=principal)
         version = prompt.add_version(TEXT, note="The first version.", by=principal)

@@ -299,17 +299,18 @@ def render_prompt(request: TenantRequest, slug: str, body: RenderIn) -> RenderOu
 
 
 def _prompt(request: TenantRequest, slug: str) -> Prompt:
-    found = Prompt.objects.within(request.tenant).filter(slug=slug).first() if "\x00" not in slug else None
+    found: Prompt | None = Prompt.objects.within(request.tenant).filter(slug=slug).first() if "\x00" not in slug else None
     if found is None:
         raise UnknownPrompt(f"There is no prompt `{slug}`.", param="slug")
     return found
 
 
 def _released(prompt: Prompt, label: str) -> Version:
-    release = prompt.releases.select_related("version").filter(label=label).first()
+    release: Release | None = prompt.releases.select_related("version").filter(label=label).first()
     if release is None:
         raise NotReleased(f"Nothing of `{prompt.slug}` is released as `{label}`.", param="label")
-    return release.version
+    version: Version = release.version
+    return version
 
 
 def _shown(request: TenantRequest, prompts: list[Prompt]) -> list[PromptOut]:

@@ -31,7 +31,10 @@ CACHE: Final = HotCache[ResolvedVersion](HOT_KIND)
 
 
 async def resolve(tenant_id: UUID, slug: str, version: int | None = None, *, label: str = PRODUCTION) -> ResolvedVersion | None:
-    """Give the numbered version, or without a number what the label points at; None when there is none, or it is archived."""
+    """Give the numbered version, or without a number what the label points at; None when there is none, or it is archived.
+
+    `slug` may also be the prompt's id, as the JSON API shows it.
+    """
     if SLUG.fullmatch(slug) is None or SLUG.fullmatch(label) is None:
         return None
     if version is not None and not 0 < version <= LARGEST_NUMBER:

@@ -38,7 +38,7 @@ from apps.prompts.errors import (
 TEXT_LIMIT_CHARACTERS: Final = 100_000
 RENDERED_LIMIT_CHARACTERS: Final = 400_000
 NESTING_LIMIT: Final = 30
-EXPRESSIONS_LIMIT: Final = 2_000
+EXPRESSIONS_LIMIT: Final = 500
 
 ALLOWED_NODES: Final = (
     nodes.Template,
@@ -104,7 +104,7 @@ def variables_of(text: str) -> tuple[str, ...]:
     return _compile(text)[1]
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=256)
 def _compile(text: str) -> tuple[Template, tuple[str, ...]]:
     if len(text) > TEXT_LIMIT_CHARACTERS:
         raise UnsupportedSyntax(f"A prompt has at most {TEXT_LIMIT_CHARACTERS:,} characters.", param="text")
@@ -173,6 +173,15 @@ def _compare(needed: Sequence[str], given: Mapping[str, object]) -> None:
     for name in needed:
         if given.get(name) is None:
             raise MissingVariable(f"The variable `{name}` has no value.", param=f"variables.{name}")
+    if sum(map(_size, given.values())) > RENDERED_LIMIT_CHARACTERS:
+        raise RenderedTooLong(f"The variables are longer than {RENDERED_LIMIT_CHARACTERS:,} characters.", param="variables")
+
+
+def _size(value: object) -> int:
+    try:
+        return len(value) if isinstance(value, str) else len(orjson.dumps(value))
+    except TypeError as unfit:
+        raise UnusableVariable(f"A variable is nothing that JSON knows: {unfit}.", param="variables") from unfit
 
 
 class _Environment(ImmutableSandboxedEnvironment):

@@ -12,6 +12,7 @@ import pytest
 from assistants.conftest import Company
 from stage.cast import Person
 
+from apps.gateway.models import Provider
 from menhir.tenancy.models import ApiKey
 from menhir.tenancy.transaction import tenant_transaction
 
@@ -176,6 +177,15 @@ def test_a_body_over_the_limit_without_a_length_is_refused(acmes: Company):
     answer = connection.getresponse()
     assert answer.status == 413
     assert json.loads(answer.read())["error"]["code"] == "too_large"
+
+
+def test_what_nobody_expected_is_a_plain_500(acmes: Company, caplog: pytest.LogCaptureFixture):
+    with tenant_transaction(acmes.tenant):
+        Provider.objects.within(acmes.tenant).filter(slug="fake-plain").update(kind="unheard-of")
+    answer = ask(acmes, "POST", CHAT, {"model": "plain", "messages": QUESTION}, key=acmes.person.key("inference"))
+    assert error(answer, 500)["code"] == "internal_error"
+    assert "unheard-of" not in json.dumps(answer[1])
+    assert answer[2]["x-request-id"] in caplog.text
 
 
 @pytest.mark.parametrize("path", ["/v1/", "/v1/absent", "/v1/chat", "/v1/completions", "/v1/chat/completions/x"])

@@ -33,6 +33,13 @@ def test_a_prompt_becomes_the_first_system_message(acmes: Company):
     assert answer.headers["x-menhir-prompt-version"] == "support@1"
 
 
+def test_a_prompt_goes_by_its_id_as_well(acmes: Company):
+    prompt = acmes.prompt("support", "You are kind.")
+    for version in (None, 1):
+        answer = ask(acmes, prompt={"id": str(prompt.id), "version": version})
+        assert answer.headers["x-menhir-prompt-version"] == "support@1"
+
+
 def test_the_prompts_words_stand_alone_when_there_are_no_messages(acmes: Company):
     acmes.prompt("poem", "Write a poem.")
     acmes.client("inference").chat.completions.create(model="plain", messages=[], extra_body={"prompt": {"id": "poem"}})

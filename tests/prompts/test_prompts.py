@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
+from django.db import DatabaseError, connection, transaction
+from stage.cast import Person
+
 from apps.prompts.errors import (
     ForeignVersion,
     NotReleased,
@@ -12,11 +17,9 @@ from apps.prompts.errors import (
     UnknownVersion,
 )
 from apps.prompts.models import Prompt, Release, ReleaseEvent, Version
-from django.db import DatabaseError, connection, transaction
 from menhir.audit.models import Entry
 from menhir.errors import Invalid
 from menhir.tenancy.transaction import tenant_transaction
-from stage.cast import Person
 
 
 @pytest.fixture
@@ -39,6 +42,19 @@ def test_the_newest_text_once_more_is_no_new_version(alice: Person, prompt: Prom
         assert prompt.add_version("one", by=alice.principal).number == 1
         prompt.add_version("two", by=alice.principal)
         assert prompt.add_version("one", by=alice.principal).number == 3
+
+
+def test_versions_count_up_when_many_people_write_at_once(alice: Person, prompt: Prompt):
+    def write(text: str) -> int:
+        try:
+            with tenant_transaction(alice.tenant):
+                return Prompt.objects.within(alice.tenant).get(slug="support").add_version(text, by=alice.principal).number
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(6) as people:
+        numbers = sorted(people.map(write, [f"text {number}" for number in range(12)]))
+    assert numbers == list(range(1, 13))
 
 
 def test_a_text_that_does_not_parse_is_no_version(alice: Person, prompt: Prompt):

@@ -5,6 +5,9 @@ from __future__ import annotations
 import doctest
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as some
+
 from apps.prompts import rendering
 from apps.prompts.errors import (
     MissingVariable,
@@ -15,8 +18,6 @@ from apps.prompts.errors import (
     UnusableVariable,
 )
 from apps.prompts.rendering import render, variables_of
-from hypothesis import given
-from hypothesis import strategies as some
 
 
 def test_the_examples_in_the_docstrings():
@@ -126,6 +127,13 @@ def test_a_value_of_the_wrong_kind_is_refused(text: str, variables: dict[str, ob
 def test_an_absent_member_is_missing_not_blank():
     with pytest.raises(MissingVariable, match="name"):
         render("{{ user.name }}", {"user": {}})
+
+
+def test_what_goes_in_is_bounded():
+    with pytest.raises(RenderedTooLong):
+        render("{% if x %}{% endif %}", {"x": ["y" * 300_000, "z" * 300_000]})
+    with pytest.raises(UnusableVariable):
+        render("{{ x }}", {"x": object()})
 
 
 def test_the_result_is_bounded():

@@ -123,7 +123,7 @@ async def _speak(call: Call, slug: str, asked: _Asked, *, label: str, defaults: 
             raise NotReleased(f"Nothing of the prompt `{slug}` is released as `{label}`.", param="prompt.version")
         raise UnknownPrompt(f"There is no prompt `{slug}` that is released as `{label}`.", param="prompt.id")
     # An assistant's own values fill what this version has a place for; the client's must fit exactly.
-    values = {name: value for name, value in defaults.items() if name in version.variables} | asked.variables
+    values = {**{name: value for name, value in defaults.items() if name in version.variables}, **asked.variables}
     try:
         text = rendering.render(version.text, values)
     except (VariablesRefused, RenderedTooLong) as refused:

@@ -1,4 +1,5 @@
 -- The version of a prompt that a label points at; nothing when the label, the prompt or the tenant is another.
+-- The prompt goes by its slug, or by its id as text.
 -- takes: tenant_id uuid, prompt character varying, label character varying
 -- gives: version_id uuid, slug character varying, number integer, text text
 -- role: gateway
@@ -11,6 +12,8 @@ JOIN prompts_version AS version
 WHERE prompt.tenant_id = $1
     AND release.tenant_id = $1
     AND version.tenant_id = $1
-    AND prompt.slug = $2
+    AND (prompt.slug = $2 OR prompt.id::text = $2)
     AND release.label = $3
     AND prompt.archived_at IS NULL
+ORDER BY prompt.slug = $2 DESC
+LIMIT 1

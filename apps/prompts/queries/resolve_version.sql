@@ -1,4 +1,5 @@
 -- One numbered version of a prompt; nothing when the number, the prompt or the tenant is another.
+-- The prompt goes by its slug, or by its id as text.
 -- takes: tenant_id uuid, prompt character varying, number integer
 -- gives: version_id uuid, slug character varying, number integer, text text
 -- role: gateway
@@ -8,6 +9,8 @@ JOIN prompts_version AS version
     ON version.tenant_id = prompt.tenant_id AND version.prompt_id = prompt.id
 WHERE prompt.tenant_id = $1
     AND version.tenant_id = $1
-    AND prompt.slug = $2
+    AND (prompt.slug = $2 OR prompt.id::text = $2)
     AND version.number = $3
     AND prompt.archived_at IS NULL
+ORDER BY prompt.slug = $2 DESC
+LIMIT 1
