@@ -40,7 +40,7 @@ async def _call(session, base_url, key, number):
     path = "embeddings" if model == "embeddings" else "chat/completions"
     body = {"model": model}
     if model == "embeddings":
-        body["input"] = ["one", "two"]
+        body["input"] = [f"one {number}", "two"]  # each its own: what is cached is not asked of the upstream
     else:
         body |= {"messages": [{"role": "user", "content": f"call {number}"}], "stream": model in {"stream", "cut"}}
     try:
