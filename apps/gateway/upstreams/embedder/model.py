@@ -50,7 +50,9 @@ class Model:
         check(folder / "model.safetensors")
         import torch
         from sentence_transformers import SentenceTransformer
+        from transformers.utils.logging import disable_progress_bar
 
+        disable_progress_bar()
         model = SentenceTransformer(str(folder), device="cpu", local_files_only=True)
         model.eval()
         log.info("embedder.loaded", model=NAME, torch=torch.__version__, threads=torch.get_num_threads())

@@ -54,9 +54,9 @@ class HungUp(EmbedderError):
     """The client left."""
 
 
-def serve(host: str, port: int, *, body_limit_bytes: int = MOST_BODY_BYTES) -> None:
+def serve(host: str, port: int, *, body_limit_bytes: int = MOST_BODY_BYTES, load: Callable[[], Model] = Model.load) -> None:
     """Serve until told to stop; raises what kept the model from loading."""
-    application = Application(body_limit_bytes=body_limit_bytes)
+    application = Application(body_limit_bytes=body_limit_bytes, load=load)
     config = uvicorn.Config(
         application, host=host, port=port, lifespan="on", access_log=False, log_config=None, timeout_graceful_shutdown=GRACE_SECONDS
     )
@@ -70,7 +70,7 @@ def serve(host: str, port: int, *, body_limit_bytes: int = MOST_BODY_BYTES) -> N
 class Application:
     """The ASGI application."""
 
-    def __init__(self, *, body_limit_bytes: int, load: Callable[[], Model] = Model.load) -> None:
+    def __init__(self, *, body_limit_bytes: int, load: Callable[[], Model]) -> None:
         self.body_limit_bytes = body_limit_bytes
         self.failure: BaseException | None = None
         self.on_failure: Callable[[], None] = lambda: None

@@ -54,6 +54,4 @@ def _cited(quote: Quote, citation: str) -> str:
     if quote.unit.kind == "group":
         lead, _, body = text.partition("\n\n")
         return f"{lead} {citation}\n\n{body}"
-    if quote.unit.kind == "row":
-        return f"{text.strip('|').replace('|', '·').strip()} {citation}"
     return f"{text} {citation}"

@@ -8,8 +8,9 @@ which they would be read.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import log
 
@@ -24,13 +25,17 @@ TITLE_WEIGHT = 0.25
 PASSAGE_PRIOR = 0.3
 
 MOST_UNITS_READ = 4_000
+MOST_WEIGHED = 60
 MOST_QUOTED = 4
 MOST_CHARACTERS = 1_000
 FAR_BEHIND = 0.45
 NEXT_IN_LINE = 1.3
 ALIKE = 0.6
 LEAST_FIT = 0.3
+MUCH_WORSE = 0.5
 FEW_WORDS = 2
+EARLIER_WEIGHT = 0.4
+POINTS_BACK = re.compile(r"\b(it|its|that|this|they|them|those|these|one|ones|there|so|es|das|den|sie|ça|cela|eso|esto)\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +60,7 @@ class Candidate:
 def select(question: str, passages: Sequence[Passage], *, earlier: Sequence[str] = ()) -> list[Quote]:
     """One to four quotes in reading order, or none where nothing fits.
 
-    A question of hardly a word of its own ("And how do I revoke it?") is read together with the one before it.
+    A question of hardly a word of its own that points back ("How do I revoke it?") is read together with the one before it.
 
     >>> passage = Passage("1", "Keys", "Keys open doors. To create a key, press New key. Lunch is at noon.")
     >>> [quote.unit.text for quote in select("How do I create a key?", [passage])]
@@ -63,44 +68,50 @@ def select(question: str, passages: Sequence[Passage], *, earlier: Sequence[str]
     >>> select("Who won the match?", [passage])
     []
     """
-    asked = list(dict.fromkeys(words(question)))
-    if len(asked) < FEW_WORDS and earlier:
-        asked = list(dict.fromkeys([*asked, *words(earlier[-1])]))
+    asked = dict.fromkeys(words(question), 1.0)
+    if len(asked) < FEW_WORDS and earlier and POINTS_BACK.search(question):
+        asked = {**dict.fromkeys(words(earlier[-1]), EARLIER_WEIGHT), **asked}
     if not asked:
         return []
-    candidates = _scored(asked, passages)
-    return sorted(_taken(candidates), key=lambda quote: quote.order)
+    return sorted(_taken(_scored(asked, passages)), key=lambda quote: quote.order)
 
 
-def _scored(asked: Sequence[str], passages: Sequence[Passage]) -> list[Candidate]:
-    read = [
-        Quote(unit, passage, (at, position)) for at, passage in enumerate(passages) for position, unit in enumerate(units(passage.text))
-    ][:MOST_UNITS_READ]
-    bags = [Counter(words(quote.unit.text)) for quote in read]
+def _scored(asked: Mapping[str, float], passages: Sequence[Passage]) -> list[Candidate]:
+    read = _read(passages)
     if not read:
         return []
+    bags = [Counter(words(quote.unit.text)) for quote in read]
+    headings = [frozenset(words(quote.unit.heading)) for quote in read]
     mean = sum(bag.total() for bag in bags) / len(bags) or 1.0
-    rarity = {word: _idf(sum(word in bag for bag in bags), len(bags)) for word in asked}
-    rarest = _idf(0, len(bags))
+    having = {word: sum(word in bag or word in above for bag, above in zip(bags, headings, strict=True)) for word in asked}
+    rarity = {word: emphasis * _idf(having[word], len(read)) for word, emphasis in asked.items()}
     # For whether a unit fits at all, a word that every unit has still says something: the passages were retrieved by it.
-    weight = {word: 0.5 + rarity[word] / rarest for word in asked}
+    rarest = _idf(0, len(read))
+    weight = {word: 0.5 * emphasis + rarity[word] / rarest for word, emphasis in asked.items()}
     whole = sum(weight.values())
     scored = []
-    for quote, bag in zip(read, bags, strict=True):
-        above, title = set(words(quote.unit.heading)), set(words(quote.passage.title))
-        frequency = {
-            word: bag[word] + HEADING_WEIGHT * (word in above) + TITLE_WEIGHT * (word in title)
-            for word in asked
-            if word in bag or word in above or word in title
-        }
-        if not any(word in bag or word in above for word in frequency):
+    for quote, bag, above in zip(read, bags, headings, strict=True):
+        if not any(word in bag or word in above for word in asked):
             continue
+        title = words(quote.passage.title)
+        counts = {word: bag[word] + HEADING_WEIGHT * (word in above) + TITLE_WEIGHT * (word in title) for word in asked}
         length = K1 * (1 - B + B * bag.total() / mean)
-        bm25 = sum(rarity[word] * count * (K1 + 1) / (count + length) for word, count in frequency.items())
-        fit = sum(weight[word] * min(1.0, count) for word, count in frequency.items()) / whole
+        bm25 = sum(rarity[word] * count * (K1 + 1) / (count + length) for word, count in counts.items())
+        fit = sum(weight[word] * min(1.0, count) for word, count in counts.items()) / whole
         prior = 1 + PASSAGE_PRIOR / (1 + quote.order[0])
         scored.append(Candidate(quote, frozenset(bag), bm25 * (0.5 + 0.5 * fit) * prior, fit))
     return scored
+
+
+def _read(passages: Sequence[Passage]) -> list[Quote]:
+    """All that could be quoted, each text once: overlapping passages repeat themselves."""
+    found: dict[str, Quote] = {}
+    for at, passage in enumerate(passages):
+        for position, unit in enumerate(units(passage.text)):
+            found.setdefault(unit.text, Quote(unit, passage, (at, position)))
+        if len(found) >= MOST_UNITS_READ:
+            break
+    return list(found.values())
 
 
 def _idf(having: int, of: int) -> float:
@@ -108,7 +119,7 @@ def _idf(having: int, of: int) -> float:
 
 
 def _taken(candidates: list[Candidate]) -> list[Quote]:
-    left = sorted((one for one in candidates if one.fit >= LEAST_FIT), key=lambda one: (-one.score, one.quote.order))
+    left = sorted((one for one in candidates if one.fit >= LEAST_FIT), key=lambda one: (-one.score, one.quote.order))[:MOST_WEIGHED]
     if not left:
         return []
     first = left.pop(0)
@@ -118,6 +129,8 @@ def _taken(candidates: list[Candidate]) -> list[Quote]:
         left.remove(best)
         if _worth(best, taken) < FAR_BEHIND * first.score:
             break
+        if best.fit < MUCH_WORSE * first.fit:
+            continue
         characters = sum(len(one.quote.unit.text) for one in taken) + len(best.quote.unit.text)
         if characters <= MOST_CHARACTERS and not any(_alike(best.bag, one.bag) for one in taken):
             taken.append(best)

@@ -12,15 +12,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from typing import Literal
 
 FENCE = re.compile(r"^\s*(```|~~~)")
-HEADING = re.compile(r"^\s{0,3}#{1,6}\s+(.+?)\s*#*\s*$")
+HEADING = re.compile(r"^\s{0,3}(#{1,6})\s+(.+?)\s*#*\s*$")
 UNDERLINE = re.compile(r"^\s{0,3}(=+|-{2,})\s*$")
 ITEM = re.compile(r"^\s*([-*+•–]|\(?\d{1,3}[.)])\s+\S")
 ROW = re.compile(r"^\s*\|.*\|\s*$")
 RULE = re.compile(r"^[\s|:\-=+*_]*$")
 QUOTE = re.compile(r"^\s{0,3}>\s?")
+BROKEN = re.compile(r"(?<=[^\W\d_])- (?=[a-z])")
 
 # A full stop that ends nothing.
 ABBREVIATION = re.compile(
@@ -32,12 +34,14 @@ END = re.compile(r"([.!?…]+[\"'”’»)\]*_`]*)(\s+)(?=[^\sa-z])|([。！？�
 
 GROUP_LINES = 14
 TITLE_WORDS = 8
+LOWEST_LEVEL = 7
+BELOW = " › "
 Kind = Literal["sentence", "item", "row", "code", "group"]
 
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """Something that can be quoted whole. `heading` is what it stands under; `block` counts the paragraphs of its passage."""
+    """Something that can be quoted whole. `heading` is what it stands under, from the top; `block` counts the paragraphs of its passage."""
 
     text: str
     kind: Kind
@@ -57,14 +61,16 @@ def units(text: str) -> list[Unit]:
 
 
 def _cut(text: str) -> Iterator[Unit]:
+    above: dict[int, str] = {}
     heading, block = "", 0
     lines = text.expandtabs(4).splitlines()
     at = 0
     while at < len(lines):
         line, title = lines[at], _heading(lines, at)
         if title is not None:
-            heading, at = title
-            block += 1
+            level, name, at = title
+            above = {**{upper: held for upper, held in above.items() if upper < level}, level: name}
+            heading, block = BELOW.join(above.values()), block + 1
         elif FENCE.match(line):
             until = _end_of_fence(lines, at)
             yield Unit("\n".join(lines[at:until]), "code", heading, block)
@@ -72,8 +78,9 @@ def _cut(text: str) -> Iterator[Unit]:
         elif RULE.match(line):  # an empty line, too
             block, at = block + 1, at + 1
         elif ROW.match(line):
-            yield Unit(line.strip(), "row", heading, block)
-            at += 1
+            until = next((until for until in range(at, len(lines)) if not ROW.match(lines[until])), len(lines))
+            yield from (Unit(row, "row", heading, block) for row in _rows(lines[at:until]))
+            at = until
         else:
             until = _end_of_paragraph(lines, at)
             paragraph = _joined(lines[at:until])
@@ -82,19 +89,28 @@ def _cut(text: str) -> Iterator[Unit]:
             at = until
 
 
-def _heading(lines: list[str], at: int) -> tuple[str, int] | None:
-    """A heading that begins at this line, and the line after it: with marks, underlined, or bare as extraction leaves it."""
+def _rows(table: list[str]) -> Iterator[str]:
+    """The rows of a Markdown table, each cell with the name of its column, so that a row alone still says what it says."""
+    cells = [[cell.strip() for cell in line.strip().strip("|").split("|")] for line in table]
+    named = len(table) > 1 and RULE.match(table[1]) is not None
+    for row in cells[2:] if named else cells:
+        names = cells[0] if named else [""] * len(row)
+        yield " · ".join(f"{name}: {cell}" if name else cell for name, cell in zip_longest(names, row, fillvalue="") if cell)
+
+
+def _heading(lines: list[str], at: int) -> tuple[int, str, int] | None:
+    """A heading that begins here, its level and the line after it: with marks, underlined, or bare as extraction leaves it."""
     line = lines[at]
     if found := HEADING.match(line):
-        return found[1].strip("*_` "), at + 1
+        return len(found[1]), found[2].strip("*_` "), at + 1
     if not line.strip() or ITEM.match(line) or ROW.match(line) or FENCE.match(line) or at + 1 == len(lines):
         return None
     if UNDERLINE.match(lines[at + 1]):
-        return line.strip(), at + 2
+        return (1 if "=" in lines[at + 1] else 2), line.strip(), at + 2
     alone = not lines[at + 1].strip() and (at == 0 or not lines[at - 1].strip()) and any(rest.strip() for rest in lines[at + 1 :])
     bare = line.strip()
     if alone and len(bare.split()) <= TITLE_WORDS and bare[-1] not in ".!?:;,…。！？：":
-        return bare, at + 1
+        return LOWEST_LEVEL, bare, at + 1
     return None
 
 
@@ -136,8 +152,8 @@ def _end_of_paragraph(lines: list[str], at: int) -> int:
 
 
 def _joined(lines: list[str]) -> str:
-    """One line of several, since a line break within a paragraph means nothing; a hyphen before it is left alone."""
-    return " ".join(QUOTE.sub("", line).strip() for line in lines)
+    """One line of several, since a line break within a paragraph means nothing, nor does the space it would leave after a hyphen."""
+    return BROKEN.sub("-", " ".join(QUOTE.sub("", line).strip() for line in lines))
 
 
 def _grouped(cut: list[Unit]) -> Iterator[Unit]:

@@ -12,9 +12,23 @@ SHORTEST_STEM = 3
 # What questions are made of, in the languages our users ask in.
 SILENT = frozenset(files(__package__).joinpath("silent.txt").read_text(encoding="utf-8").split())
 
+# What a manual calls one way and its reader another; by stems.
+SAME = {
+    "mak": "creat",
+    "generat": "creat",
+    "remov": "delet",
+    "edit": "chang",
+    "modifi": "chang",
+    "updat": "chang",
+    "pric": "cost",
+    "launch": "start",
+    "login": "sign",
+    "log": "sign",
+}
+
 
 def words(text: str) -> list[str]:
-    r"""The words of a text in order, stemmed; of scripts without spaces, its pairs of characters.
+    r"""The words of a text in order, stemmed, one for those that mean the same; of scripts without spaces, its pairs of characters.
 
     >>> words("How do I create API keys?")
     ['creat', 'api', 'key']
@@ -30,7 +44,8 @@ def words(text: str) -> list[str]:
             for run in runs:
                 found.extend(run[at : at + 2] for at in range(max(1, len(run) - 1)))
         else:
-            found.append(stem(word))
+            stemmed = stem(word)
+            found.append(SAME.get(stemmed, stemmed))
     return found
 
 
