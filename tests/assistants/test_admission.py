@@ -145,6 +145,7 @@ def test_a_revoked_key_is_refused(acmes: Company):
         (EMBEDDINGS, {"model": "plain", "input": []}, "input"),
         (EMBEDDINGS, {"model": "plain", "input": ["a", 1]}, "input"),
         (EMBEDDINGS, {"input": "a"}, "model"),
+        (EMBEDDINGS, {"model": "assistant:guide", "input": "a"}, "model"),
     ],
 )
 def test_what_is_no_request_names_the_field(acmes: Company, path: str, body: object, param: str | None):

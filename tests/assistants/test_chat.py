@@ -55,6 +55,12 @@ def test_a_plain_request_reaches_the_upstream_as_it_was_written(acmes: Company):
     assert acmes.upstream.stats.bodies[-1] == {"messages": QUESTION, "model": "fake", **odd}
 
 
+def test_embeddings_leave_members_that_are_not_theirs_alone(acmes: Company):
+    more = {"prompt": {"id": "x"}, "menhir": {"passages": 1}}
+    acmes.client("inference").embeddings.create(model=EMBEDDINGS, input="a", encoding_format="float", extra_body=more)
+    assert acmes.upstream.stats.bodies[-1] == {"model": "fake", "input": "a", "encoding_format": "float", **more}
+
+
 def test_every_answer_has_a_request_id_and_keeps_the_clients(acmes: Company):
     create = acmes.client("inference").with_raw_response.chat.completions.create
     given = create(model="plain", messages=QUESTION, extra_headers={"x-request-id": "mine-1"})

@@ -42,8 +42,11 @@ async def resolve(call: Call) -> Grounds | None:
 
     A plain request for a plain route is left as it came, bytes and all.
     """
-    wanted, options = call.body.pop("prompt", None), call.body.pop("menhir", None)
+    chats = call.operation == "chat"
+    wanted, options = (call.body.pop("prompt", None), call.body.pop("menhir", None)) if chats else (None, None)
     if call.model.startswith(ASSISTANT_PREFIX):
+        if not chats:
+            raise MalformedRequest("An assistant answers questions; it makes no embeddings.", param="model")
         return await _resolve_assistant(call, wanted, options)
     # A NUL is no character to the database; anything else may be asked for.
     call.route = await routing.resolve(call.principal.tenant_id, call.model) if "\x00" not in call.model else None
