@@ -16,7 +16,7 @@ CREATE TABLE realtime_process (
 """
 RUN = """
 CREATE TABLE realtime_run (
-    tenant_id uuid NOT NULL,
+    tenant_id uuid NOT NULL REFERENCES tenancy_tenant (id) ON DELETE CASCADE,
     id uuid NOT NULL,
     topic text NOT NULL CHECK (length(topic) BETWEEN 1 AND 200),
     process_id uuid NOT NULL,

@@ -13,11 +13,12 @@ from uuid import UUID
 
 import psycopg
 import pytest
+from django.db import connection
 
 from menhir.postgres import pools, roles
-from menhir.postgres.ids import uuid7
 from menhir.postgres.listener import Listener
 from menhir.realtime.journal import Journal
+from menhir.tenancy.models import Tenant
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -52,6 +53,21 @@ async def journal(pool: None) -> AsyncIterator[Journal]:
 async def other_journal(pool: None) -> AsyncIterator[Journal]:
     async with process() as journal:
         yield journal
+
+
+@pytest.fixture
+def cut(behind: psycopg.AsyncConnection[tuple[object, ...]]) -> Callable[[], Awaitable[None]]:
+    """Cut every connection of the running roles but Django's own, which belongs to the tests."""
+    connection.ensure_connection()
+    spared = connection.connection.info.backend_pid
+
+    async def cut() -> None:
+        await behind.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND usename = 'menhir_app' AND pid <> %s",
+            [spared],
+        )
+
+    return cut
 
 
 class Peer:
@@ -96,15 +112,15 @@ async def start() -> AsyncIterator[Callable[..., Awaitable[Peer]]]:
 
 
 @pytest.fixture
-def tenant_id() -> UUID:
-    """Alice's; nothing here asks more of a tenant than an id."""
-    return uuid7()
+def tenant_id(acme: Tenant) -> UUID:
+    """Alice's."""
+    return acme.id
 
 
 @pytest.fixture
-def other_tenant_id() -> UUID:
+def other_tenant_id(globex: Tenant) -> UUID:
     """Mallory's."""
-    return uuid7()
+    return globex.id
 
 
 @pytest.fixture

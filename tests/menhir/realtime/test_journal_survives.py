@@ -19,8 +19,6 @@ from menhir.realtime.errors import RunOver
 from menhir.realtime.journal import Journal
 from menhir.realtime.run import MOST_WAITING_EVENTS
 
-CUT = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND usename = 'menhir_app'"
-
 
 class Reader:
     """Follows a run, and tells how far it has come."""
@@ -87,23 +85,23 @@ async def test_a_stream_of_another_process_can_be_stopped(journal, tenant_id, st
     assert await producer.process.wait() == 0
 
 
-async def test_streams_go_on_when_every_connection_is_cut_again_and_again(journal, other_journal, tenant_id, behind):
+async def test_streams_go_on_when_every_connection_is_cut_again_and_again(journal, other_journal, tenant_id, cut):
     run = await journal.begin(tenant_id, "conversation:1")
     readers = [Reader(source, tenant_id, run.id) for source in (journal, other_journal)]
     for _ in range(4):
         await write(run, 100)
-        await behind.execute(CUT)
+        await cut()
     await write(run, 100)
     await run.end("completed")
     for reader in readers:
         assert is_whole(await reader.to_the_end(), "completed")
 
 
-async def test_streams_wait_for_a_database_that_is_away(journal, other_journal, tenant_id, behind):
+async def test_streams_wait_for_a_database_that_is_away(journal, other_journal, tenant_id, behind, cut):
     run = await journal.begin(tenant_id, "conversation:1")
     readers = [Reader(source, tenant_id, run.id) for source in (journal, other_journal)]
     await write(run, 50)
-    async with away(behind):
+    async with away(behind, cut):
         await write(run, 300)
         await asyncio.sleep(1.5)  # long enough for every connection to be tried, and refused
     ending = asyncio.create_task(run.end("completed"))
@@ -112,10 +110,10 @@ async def test_streams_wait_for_a_database_that_is_away(journal, other_journal, 
     assert await ending == "completed"
 
 
-async def test_who_writes_faster_than_an_absent_database_is_held_back(journal, tenant_id, behind):
+async def test_who_writes_faster_than_an_absent_database_is_held_back(journal, tenant_id, behind, cut):
     run = await journal.begin(tenant_id, "conversation:1")
     writing = asyncio.create_task(write(run, MOST_WAITING_EVENTS + 100, every=0))
-    async with away(behind):
+    async with away(behind, cut):
         async with asyncio.timeout(20):
             while run.seq - run.stored < MOST_WAITING_EVENTS:
                 await asyncio.sleep(0.01)
@@ -132,14 +130,14 @@ async def test_who_writes_faster_than_an_absent_database_is_held_back(journal, t
 
 
 @asynccontextmanager
-async def away(behind) -> AsyncIterator[None]:
+async def away(behind, cut) -> AsyncIterator[None]:
     """The database refuses connections and has cut the present ones."""
     allow = sql.SQL("ALTER DATABASE {} WITH ALLOW_CONNECTIONS {}")
     name = sql.Identifier(behind.info.dbname)
     # Nobody may do that to the database he is in.
     async with await psycopg.AsyncConnection.connect(os.environ["MENHIR_TEST_SUPERUSER"], autocommit=True) as outside:
         await outside.execute(allow.format(name, sql.SQL("false")))
-        await behind.execute(CUT)
+        await cut()
         try:
             yield
         finally:

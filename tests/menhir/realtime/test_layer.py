@@ -159,16 +159,14 @@ async def test_work_is_refused_when_too_much_of_it_waits():
         assert await received(layer, channel) == {"n": 1}
 
 
-async def test_what_was_sent_while_the_listener_was_cut_off_arrives_once(here, there, group, behind):
+async def test_what_was_sent_while_the_listener_was_cut_off_arrives_once(here, there, group, cut):
     channel = await there.new_channel()
     await there.group_add(group, channel)
     await here.group_send(group, {"n": 0})
     assert await received(there, channel) == {"n": 0}
     for n in range(1, 40):
         if n % 10 == 0:
-            await behind.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND usename = 'menhir_app'"
-            )
+            await cut()
         await here.group_send(group, {"n": n})
     assert [(await received(there, channel))["n"] for _ in range(39)] == list(range(1, 40))
     assert await silent(there, channel, by="last")
