@@ -117,7 +117,9 @@ class Tab:
                     return event
 
     async def hear_turn_and_end(self) -> tuple[dict, dict]:
-        return await self.hear("turn"), await self.hear("settled")
+        """The next turn and its end; of an answer that was quicker than its turn, the turn shows the end already."""
+        turn = await self.hear("turn")
+        return turn, await self.hear("settled") if turn["run"] else {"status": "complete", "foot": turn["html"], "html": turn["html"]}
 
 
 class Document:

@@ -46,12 +46,12 @@ async def test_the_model_is_told_the_branch_and_the_conversation(server, alice, 
     talk = await sync_to_async(begun)(alice)
     async with opened(server.base_url, alice, talk.id) as tab:
         await tab.ask("First")
-        await tab.hear("settled")
+        await tab.hear_turn_and_end()
         messages = await sync_to_async(messages_of)(alice, talk.id)
         await tab.ask("Second", below=messages[-1].id)
-        await tab.hear("settled")
+        await tab.hear_turn_and_end()
         await tab.ask("Another first")
-        await tab.hear("settled")
+        await tab.hear_turn_and_end()
     sent = [[(message["role"], message["content"].strip()) for message in body["messages"] if message["role"] != "system"] for body in upstream.stats.bodies]
     assert sent == [
         [("user", "First")],
@@ -108,7 +108,7 @@ async def test_another_tab_shows_the_same_live_answer(server, alice, assistant):
     page = Document()
     for event in other.heard:
         page.take(event)
-    assert page.html
+    assert page.html == render((await sync_to_async(messages_of)(alice, talk.id))[-1].text)
 
 
 async def test_regenerating_keeps_the_earlier_answer_beside_the_new(server, alice, assistant):
@@ -116,7 +116,7 @@ async def test_regenerating_keeps_the_earlier_answer_beside_the_new(server, alic
     talk = await sync_to_async(begun)(alice)
     async with opened(server.base_url, alice, talk.id) as tab:
         await tab.ask("Once")
-        await tab.hear("settled")
+        await tab.hear_turn_and_end()
         question, first = await sync_to_async(messages_of)(alice, talk.id)
         await tab.say(type="regenerate", message=first.id)
         turn, end = await tab.hear_turn_and_end()
@@ -137,12 +137,11 @@ async def test_editing_a_question_branches(server, alice, assistant):
     talk = await sync_to_async(begun)(alice)
     async with opened(server.base_url, alice, talk.id) as tab:
         await tab.ask("Once")
-        await tab.hear("settled")
+        await tab.hear_turn_and_end()
         await tab.ask("Once, but better", below=None)
-        turn = await tab.hear("turn")
+        turn, _ = await tab.hear_turn_and_end()
         assert turn["above"] is None
         assert "2 of 2" in turn["html"]
-        await tab.hear("settled")
         messages = await sync_to_async(messages_of)(alice, talk.id)
         await tab.say(type="choose", message=messages[0].id)
         back = await tab.hear("turn")
@@ -157,7 +156,7 @@ async def test_the_same_question_sent_again_is_asked_once(server, alice, assista
     mine = uuid4()
     async with opened(server.base_url, alice, talk.id) as tab:
         await tab.ask("Once", id=mine)
-        await tab.hear("settled")
+        await tab.hear_turn_and_end()
         await tab.ask("Once", id=mine)
         again = await tab.hear("turn", "problem")
     assert again["type"] == "turn"
@@ -194,8 +193,7 @@ async def test_a_failure_is_one_plain_sentence(server, alice, assistant, orders,
     talk = await sync_to_async(begun)(alice)
     async with opened(server.base_url, alice, talk.id) as tab:
         await tab.ask("Will it?")
-        end = await tab.hear("settled")
-    assert end["status"] == "failed"
+        _, end = await tab.hear_turn_and_end()
     assert sentence in end["foot"]
     assert "sk-secret" not in end["foot"]
     _, answer = await sync_to_async(messages_of)(alice, talk.id)
@@ -239,7 +237,7 @@ async def test_bad_input_gets_a_sentence_and_changes_nothing(server, alice, assi
             assert problem["message"]
         assert await sync_to_async(messages_of)(alice, talk.id) == []
         await tab.ask("Still there?")
-        await tab.hear("settled")
+        await tab.hear_turn_and_end()
     assert upstream.stats.requests == 1
 
 
@@ -262,9 +260,9 @@ async def test_a_run_of_another_conversation_is_not_told(server, alice, bob, ass
     talk, bobs = await sync_to_async(begun)(alice), await sync_to_async(begun)(bob)
     async with opened(server.base_url, alice, talk.id) as tab:
         await tab.ask("A secret")
-        run = (await tab.hear("turn"))["run"]
-        await tab.hear("settled")
+        await tab.hear_turn_and_end()
     answer = (await sync_to_async(messages_of)(alice, talk.id))[-1]
+    run = str(answer.run)
     async with opened(server.base_url, bob, bobs.id) as tab:
         for words in [
             {"type": "resume", "run": run, "seq": 0},
