@@ -31,14 +31,18 @@ def _server() -> str:
 
     folder = ROOT / ".menhir" / "test-postgres"
     os.environ["MENHIR_TEST_KEEPS_SERVER"] = str(folder)
-    embedded.start(folder, secret=SECRET, extra={"fsync": "off", "synchronous_commit": "on", "max_connections": "400", "full_page_writes": "off"})
+    embedded.start(
+        folder, secret=SECRET, extra={"fsync": "off", "synchronous_commit": "on", "max_connections": "400", "full_page_writes": "off"}
+    )
     return embedded.superuser_conninfo(folder, secret=SECRET)
 
 
 def _fingerprint() -> str:
     """Changes when a migration, or the code that migrations call, does."""
     digest = hashlib.sha256()
-    for path in sorted([*ROOT.glob("migrations/*/*.py"), ROOT / "platform/menhir/tenancy/tables.py", ROOT / "platform/menhir/postgres/roles.py"]):
+    for path in sorted(
+        [*ROOT.glob("migrations/*/*.py"), ROOT / "platform/menhir/tenancy/tables.py", ROOT / "platform/menhir/postgres/roles.py"]
+    ):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:12]
 
@@ -64,7 +68,9 @@ def _prepare() -> None:
         exists = guard.execute("SELECT datistemplate FROM pg_database WHERE datname = %s", [template]).fetchone()
         if exists is None or not exists[0]:
             guard.execute(sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(template)))
-            for (old,) in guard.execute("SELECT datname FROM pg_database WHERE datname LIKE 'menhir_template_%' AND datistemplate").fetchall():
+            for (old,) in guard.execute(
+                "SELECT datname FROM pg_database WHERE datname LIKE 'menhir_template_%' AND datistemplate"
+            ).fetchall():
                 if not os.environ.get("MENHIR_TEST_KEEP_TEMPLATES"):
                     guard.execute(sql.SQL("ALTER DATABASE {} IS_TEMPLATE false").format(sql.Identifier(old)))
                     guard.execute(sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(old)))

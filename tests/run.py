@@ -23,7 +23,25 @@ CHECKS: list[tuple[str, list[str]]] = [
 ]
 # Whole processes, killed and restarted, want the machine to themselves: they run after the others, one by one.
 TESTS: list[tuple[str, list[str]]] = [
-    ("tests", [sys.executable, "-m", "pytest", "-q", "-n", "2", "--dist", "loadfile", "-m", "not slow and not browser", "--doctest-modules", "tests", "platform", "apps"]),
+    (
+        "tests",
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-n",
+            "2",
+            "--dist",
+            "loadfile",
+            "-m",
+            "not slow and not browser",
+            "--doctest-modules",
+            "tests",
+            "platform",
+            "apps",
+        ],
+    ),
     ("whole-process tests", [sys.executable, "-m", "pytest", "-q", "-m", "slow or browser", "tests"]),
 ]
 

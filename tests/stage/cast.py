@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 from django.test import Client
+
 from menhir.identity.models import User
 from menhir.tenancy.middleware import Place, principal_of_user
 from menhir.tenancy.models import ApiKey, Membership, Tenant

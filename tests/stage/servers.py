@@ -63,7 +63,9 @@ class Server:
     def start(self) -> None:
         """Start, and wait until it is ready."""
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen([sys.executable, str(ROOT / "manage.py"), self.role, *self.arguments], env=self.environment, stdout=log, stderr=log)
+            self.process = subprocess.Popen(
+                [sys.executable, str(ROOT / "manage.py"), self.role, *self.arguments], env=self.environment, stdout=log, stderr=log
+            )
         if self.ready_url:
             eventually(lambda: answers(self.ready_url) or self._died(), seconds=READY_SECONDS, what=f"{self.role} being ready")
             if self.process.poll() is not None:
@@ -94,7 +96,9 @@ def web(tmp_path: Path) -> Iterator[Callable[..., Server]]:
 
     def start(**environment: str) -> Server:
         port = free_port()
-        server = Server("web", ["--port", str(port)], {**os.environ, **environment}, f"http://127.0.0.1:{port}/readyz", tmp_path / f"web-{port}.log")
+        server = Server(
+            "web", ["--port", str(port)], {**os.environ, **environment}, f"http://127.0.0.1:{port}/readyz", tmp_path / f"web-{port}.log"
+        )
         server.base_url = f"http://127.0.0.1:{port}"  # type: ignore[attr-defined]
         started.append(server)
         server.start()
@@ -131,7 +135,9 @@ def installation(home: Path, **environment: str) -> Iterator[Installation]:
             cwd=ROOT,
         )
     try:
-        eventually(lambda: answers(f"http://127.0.0.1:{port}/readyz") or process.poll() is not None, seconds=120, what="make up being ready")
+        eventually(
+            lambda: answers(f"http://127.0.0.1:{port}/readyz") or process.poll() is not None, seconds=120, what="make up being ready"
+        )
         if process.poll() is not None:
             pytest.fail(log.read_text())
         first = json.loads((home / "first-tenant.json").read_text())

@@ -8,10 +8,11 @@ import collections
 import aiohttp
 import psycopg
 import pytest
+
 from apps.gateway.models import Provider, Route
 from menhir.tenancy.transaction import tenant_transaction
-from peers.upstream import Upstream
 
+from peers.upstream import Upstream
 from stage.servers import eventually
 
 CALLS, AT_ONCE = 1_000, 24

@@ -8,8 +8,9 @@ import urllib.request
 
 import psycopg
 import pytest
-from menhir.postgres import embedded
 from playwright.sync_api import Page, expect
+
+from menhir.postgres import embedded
 
 from stage.browser import PHONE, WIDE, chromium, picture, sign_in
 from stage.servers import Installation, eventually, installation

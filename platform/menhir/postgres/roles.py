@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 import psycopg
 from django.conf import settings
@@ -39,7 +39,7 @@ def conninfo(role: Role) -> str:
 
 def derive(owner: str, *, secret: str) -> dict[str, str]:
     """All three connection strings from the owner's and the secret key."""
-    parts = conninfo_to_dict(owner)
+    parts: dict[str, Any] = conninfo_to_dict(owner)
     parts.setdefault("connect_timeout", str(CONNECT_TIMEOUT_SECONDS))
     found = {"owner": make_conninfo(**parts)}
     for role, login in LOGINS.items():

@@ -74,9 +74,9 @@ def load(package: str, name: str) -> Statement:
 
 
 def parse(name: str, text: str) -> Statement:
-    """Read a statement and its header.
+    r"""Read a statement and its header.
 
-    >>> parse("x", "-- Adds.\\n-- takes: a integer, b timestamp with time zone\\nSELECT $1").takes
+    >>> parse("x", "-- Adds.\n-- takes: a integer, b timestamp with time zone\nSELECT $1").takes
     (Column(name='a', type='integer'), Column(name='b', type='timestamp with time zone'))
     """
     header = {match[1]: match[2].strip() for line in text.splitlines() if (match := HEADER.match(line))}

@@ -155,7 +155,8 @@ def row_security(table: str, *, app: str, gateway: str, definer: str) -> Iterato
     """Row-level security for everybody, the owner included; wider sight for the roles that are granted it."""
     yield f'ALTER TABLE "{table}" ENABLE ROW LEVEL SECURITY'
     yield f'ALTER TABLE "{table}" FORCE ROW LEVEL SECURITY'
-    yield f'CREATE POLICY {POLICY} ON "{table}" USING (tenant_id = menhir.current_tenant()) WITH CHECK (tenant_id = menhir.current_tenant())'
+    own = "tenant_id = menhir.current_tenant()"
+    yield f'CREATE POLICY {POLICY} ON "{table}" USING ({own}) WITH CHECK ({own})'
     for role, privileges in ((GATEWAY, gateway), (DEFINER, definer)):
         for verb in (word.strip().upper() for word in privileges.split(",") if word.strip()):
             clause = {"SELECT": "USING (true)", "DELETE": "USING (true)", "INSERT": "WITH CHECK (true)"}.get(

@@ -39,12 +39,8 @@ def build() -> NinjaAPI:
                 raise
             continue
         api.add_router("", module.router)
-    api.add_exception_handler(MenhirError, _on_menhir_error)
-    api.add_exception_handler(ValidationError, _on_validation_error)
-    api.add_exception_handler(HttpError, lambda request, e: problem(request, e.status_code, str(e)))
-    api.add_exception_handler(Http404, lambda request, e: problem(request, 404, "There is no such thing.", code="not_found"))
-    api.add_exception_handler(PermissionDenied, lambda request, e: problem(request, 403, "This is not allowed.", code="forbidden"))
-    api.add_exception_handler(Exception, _on_unexpected)
+    for kind, handler in HANDLERS.items():
+        api.add_exception_handler(kind, handler)
     return api
 
 
@@ -65,9 +61,30 @@ def _field(location: Any) -> str:
     return ".".join(path[2:] if len(path) > 2 and path[0] == "body" else path[1:])  # noqa: PLR2004
 
 
+def _on_http_error(request: HttpRequest, error: HttpError) -> HttpResponse:
+    return problem(request, error.status_code, str(error))
+
+
+def _on_absence(request: HttpRequest, error: Http404) -> HttpResponse:
+    return problem(request, 404, "There is no such thing.", code="not_found")
+
+
+def _on_denial(request: HttpRequest, error: PermissionDenied) -> HttpResponse:
+    return problem(request, 403, "This is not allowed.", code="forbidden")
+
+
 def _on_unexpected(request: HttpRequest, error: Exception) -> HttpResponse:
-    log.exception("unexpected error", exc_info=error)
+    log.error("unexpected error", exc_info=error)
     return problem(request, 500, "Something went wrong on our side. It has been logged under this request id.", code="internal_error")
 
+
+HANDLERS: dict[type[Exception], Any] = {
+    MenhirError: _on_menhir_error,
+    ValidationError: _on_validation_error,
+    HttpError: _on_http_error,
+    Http404: _on_absence,
+    PermissionDenied: _on_denial,
+    Exception: _on_unexpected,
+}
 
 api = build()

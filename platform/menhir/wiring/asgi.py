@@ -19,9 +19,9 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 django_plane = get_asgi_application()
 
-from apps.assistants.front import application as data_plane
-from menhir.wiring.lifespan import running
-from menhir.wiring.sockets import sockets
+from apps.assistants.front import application as data_plane  # noqa: E402  # these read models: apps must be ready
+from menhir.wiring.lifespan import running  # noqa: E402
+from menhir.wiring.sockets import sockets  # noqa: E402
 
 
 async def application(scope: Scope, receive: Receive, send: Send) -> None:

@@ -32,7 +32,9 @@ def pending() -> list[str]:
     from django.db.migrations.executor import MigrationExecutor
 
     executor = MigrationExecutor(connection)
-    return [f"{migration.app_label}.{migration.name}" for migration, _backwards in executor.migration_plan(executor.loader.graph.leaf_nodes())]
+    return [
+        f"{migration.app_label}.{migration.name}" for migration, _backwards in executor.migration_plan(executor.loader.graph.leaf_nodes())
+    ]
 
 
 def _grant_third_party(connection: psycopg.Connection[tuple[object, ...]]) -> None:

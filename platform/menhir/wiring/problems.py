@@ -14,7 +14,10 @@ ABOUT = "https://www.rfc-editor.org/rfc/rfc9110#status."
 def problem(
     request: HttpRequest, status: int, detail: str, *, code: str = "error", param: str | None = None, errors: Sequence[Any] = ()
 ) -> HttpResponse:
-    """A problem: `title` and `status` say what kind, `detail` what happened, `param` and `errors` which field, `request_id` where to look."""
+    """A problem: `status` says what kind, `detail` what happened, `param` and `errors` which field.
+
+    `request_id` is what to look for in the logs.
+    """
     body: dict[str, Any] = {
         "type": f"{ABOUT}{status}",
         "title": HTTPStatus(status).phrase,

@@ -10,8 +10,7 @@ from django.utils.translation import gettext_lazy as _
 from psycopg.conninfo import conninfo_to_dict
 
 from menhir.postgres import embedded, roles
-from menhir.wiring import environment
-from menhir.wiring.staff import UNFOLD as UNFOLD
+from menhir.wiring import environment, staff
 
 # --- Where we are -----------------------------------------------------------------------------------------------------
 BASE_DIR = environment.ROOT
@@ -132,7 +131,9 @@ CACHES = {"default": {"BACKEND": "django.core.cache.backends.db.DatabaseCache", 
 
 # --- People -----------------------------------------------------------------------------------------------------------
 AUTH_USER_MODEL = "identity.User"
-SILENCED_SYSTEM_CHECKS = ["auth.W004"]  # addresses are unique whatever their case: a constraint over lower(email), which the check cannot see
+SILENCED_SYSTEM_CHECKS = [
+    "auth.W004"
+]  # addresses are unique whatever their case: a constraint over lower(email), which the check cannot see
 AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
 PASSWORD_HASHERS = [
     "django.contrib.auth.hashers.ScryptPasswordHasher",
@@ -189,11 +190,12 @@ LOCALE_PATHS = [BASE_DIR / "locale"]
 USE_I18N = USE_TZ = True
 TIME_ZONE = "UTC"
 
+UNFOLD = staff.UNFOLD
+
 # --- Static files -----------------------------------------------------------------------------------------------------
 STATIC_URL = "/static/"
 STATICFILES_DIRS = [BASE_DIR / "static"]
-STATIC_ROOT = MENHIR_HOME / "static"
-WHITENOISE_USE_FINDERS = True
+WHITENOISE_USE_FINDERS = True  # served from where they are: there is no collecting step to forget
 WHITENOISE_AUTOREFRESH = False
 
 # --- Mail -------------------------------------------------------------------------------------------------------------

@@ -116,7 +116,9 @@ def _children(owner: str, logs: Path) -> list[Child]:
 
 def _prepare(owner: str) -> None:
     """In a process of its own: this one read its settings before there was a database."""
-    done = subprocess.run([sys.executable, str(ROOT / "manage.py"), "prepare"], cwd=ROOT, env={**os.environ, "DATABASE_URL": owner}, check=False)
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "manage.py"), "prepare"], cwd=ROOT, env={**os.environ, "DATABASE_URL": owner}, check=False
+    )
     if done.returncode != 0:
         raise CannotStart("The database could not be prepared; what went wrong stands above. Nothing was started.")
 

@@ -15,7 +15,9 @@ from menhir.wiring.api import api
 
 def rooms() -> list[URLPattern | URLResolver]:
     """The pages of every room that has some."""
-    return [path("", include(import_module(f"apps.{label}.urls"))) for label in reversed(settings.PRODUCT) if find_spec(f"apps.{label}.urls")]
+    return [
+        path("", include(import_module(f"apps.{label}.urls"))) for label in reversed(settings.PRODUCT) if find_spec(f"apps.{label}.urls")
+    ]
 
 
 urlpatterns = [

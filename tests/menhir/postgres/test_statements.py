@@ -6,6 +6,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+
 from menhir.postgres import sql
 from menhir.postgres.roles import conninfo
 

@@ -6,12 +6,13 @@ import os
 
 import psycopg
 import pytest
+from psycopg import sql
+
 from menhir import audit
 from menhir.postgres.roles import conninfo
 from menhir.tenancy.models import ApiKey
 from menhir.tenancy.tables import foreign_keys, row_security
 from menhir.tenancy.transaction import tenant_transaction
-from psycopg import sql
 
 from stage.catalogue import TABLES, faults
 
@@ -134,9 +135,8 @@ def test_the_tenant_is_forgotten_at_the_end_of_its_transaction(alice):
 
 
 def test_a_transaction_serves_one_tenant(alice, mallory):
-    with tenant_transaction(alice.tenant), pytest.raises(RuntimeError):
-        with tenant_transaction(mallory.tenant):
-            pass
+    with tenant_transaction(alice.tenant), pytest.raises(RuntimeError), tenant_transaction(mallory.tenant):
+        pass
 
 
 def test_the_running_roles_own_nothing_and_are_members_of_nobody(owner):
@@ -146,7 +146,9 @@ def test_the_running_roles_own_nothing_and_are_members_of_nobody(owner):
     privileged = owner.execute(
         "SELECT rolname FROM pg_roles WHERE rolname IN ('menhir_app', 'menhir_gateway', 'menhir_definer') AND (rolsuper OR rolbypassrls OR rolcreaterole)"
     ).fetchall()
-    owned = owner.execute("SELECT relname FROM pg_class WHERE pg_get_userbyid(relowner) IN ('menhir_app', 'menhir_gateway', 'menhir_definer')").fetchall()
+    owned = owner.execute(
+        "SELECT relname FROM pg_class WHERE pg_get_userbyid(relowner) IN ('menhir_app', 'menhir_gateway', 'menhir_definer')"
+    ).fetchall()
     assert (memberships, privileged, owned) == ([], [], [])
 
 

@@ -8,6 +8,7 @@ import pytest
 from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
+
 from menhir.errors import Invalid
 from menhir.tenancy.authentication import ExpiredKey, InvalidKey, principal_of_key_now
 from menhir.tenancy.models import ApiKey
@@ -26,7 +27,9 @@ def test_only_a_hash_and_the_last_four_are_kept(acme, alice):
     with tenant_transaction(acme):
         key, plaintext = ApiKey.issue(acme, name="ci", by=alice.user)
         row = ApiKey.objects.within(acme).values().get(id=key.id)
-    assert plaintext.encode() not in b"".join(str(value).encode() + bytes(value if isinstance(value, bytes | memoryview) else b"") for value in row.values())
+    assert plaintext.encode() not in b"".join(
+        str(value).encode() + bytes(value if isinstance(value, bytes | memoryview) else b"") for value in row.values()
+    )
     assert row["last_four"] == plaintext[-4:]
 
 
@@ -51,7 +54,12 @@ def test_an_expired_key_is_refused_by_its_own_name(acme, alice):
 
 @pytest.mark.parametrize(
     ("bad", "field"),
-    [({"name": " "}, "name"), ({"scopes": ["everything"]}, "scopes"), ({"scopes": []}, "scopes"), ({"expires_at": timezone.now() - timedelta(days=1)}, "expires_at")],
+    [
+        ({"name": " "}, "name"),
+        ({"scopes": ["everything"]}, "scopes"),
+        ({"scopes": []}, "scopes"),
+        ({"expires_at": timezone.now() - timedelta(days=1)}, "expires_at"),
+    ],
 )
 def test_nonsense_is_refused_and_makes_nothing(acme, alice, bad, field):
     with tenant_transaction(acme), pytest.raises(Invalid) as refused:

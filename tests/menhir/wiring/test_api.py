@@ -71,9 +71,9 @@ def test_the_policy_forbids_inline_scripts_everywhere_and_styles_outside_of_staf
     assert "default-src 'none'" in policy
 
 
-def test_cookies_are_closed_to_scripts(alice):
-    browser = alice.browser()
-    browser.get("/accounts/login/")
-    for cookie in browser.cookies.values():
-        assert cookie["samesite"] == "Lax"
-        assert cookie["httponly"] or cookie.key == "sessionid"
+def test_cookies_are_closed_to_scripts_and_to_other_sites(nobody, alice):
+    answer = nobody.post("/accounts/login/", {"login": alice.email, "password": alice.password})
+    assert answer.status_code == 302
+    assert {"menhir_session"} <= set(answer.cookies)
+    for cookie in answer.cookies.values():
+        assert (cookie["samesite"], cookie["httponly"]) == ("Lax", True), cookie.key

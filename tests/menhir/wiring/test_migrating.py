@@ -29,7 +29,9 @@ def empty(superuser):
 
 
 def _migrate(environment):
-    return subprocess.Popen([sys.executable, str(ROOT / "manage.py"), "migrate_all"], env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE)
+    return subprocess.Popen(
+        [sys.executable, str(ROOT / "manage.py"), "migrate_all"], env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE
+    )
 
 
 @pytest.mark.slow
@@ -70,6 +72,9 @@ def settings_root(tmp_path):
 
 def test_models_and_migrations_agree():
     done = subprocess.run(
-        [sys.executable, str(ROOT / "manage.py"), "makemigrations", "--check", "--dry-run"], env=os.environ, capture_output=True, check=False
+        [sys.executable, str(ROOT / "manage.py"), "makemigrations", "--check", "--dry-run"],
+        env=os.environ,
+        capture_output=True,
+        check=False,
     )
     assert done.returncode == 0, done.stdout.decode()

@@ -27,14 +27,14 @@ class TenantForeignKey(models.ForeignKey):  # type: ignore[type-arg]
         kwargs.pop("db_index", None)
         return name, path, args, kwargs
 
-    def get_extra_restriction(self, alias: str | None, related_alias: str | None) -> Any:  # type: ignore[override]
+    def get_extra_restriction(self, alias: str | None, related_alias: str | None) -> Any:
         """`AND remote.tenant_id = local.tenant_id`, in every join over this key."""
         if alias is None or related_alias is None:
             return None
-        remote = self.related_model._meta.get_field("tenant")
-        local = self.model._meta.get_field("tenant")
+        remote: Any = self.related_model._meta.get_field("tenant")
+        local: Any = self.model._meta.get_field("tenant")
         return Exact(remote.get_col(alias), local.get_col(related_alias))
 
-    def get_extra_descriptor_filter(self, instance: Any) -> dict[str, Any]:  # type: ignore[override]
+    def get_extra_descriptor_filter(self, instance: Any) -> dict[str, Any]:
         """The tenant as a parameter when `instance.prompt` is fetched."""
         return {"tenant_id": instance.tenant_id}

@@ -12,10 +12,10 @@ from menhir.postgres.ids import uuid7
 from menhir.tenancy.models.tenant import Tenant
 from menhir.tenancy.transaction import id_of
 
-M = TypeVar("M", bound="TenantModel", covariant=True)
+M_co = TypeVar("M_co", bound="TenantModel", covariant=True)
 
 
-class TenantQuerySet(models.QuerySet[M]):
+class TenantQuerySet(models.QuerySet[M_co]):
     """Queries about one tenant's rows."""
 
     def within(self, tenant: Tenant | UUID) -> Self:
@@ -23,12 +23,18 @@ class TenantQuerySet(models.QuerySet[M]):
         return self.filter(tenant_id=id_of(tenant))
 
 
-class TenantManager(models.Manager.from_queryset(TenantQuerySet)[M]):  # type: ignore[misc]
+class TenantManager(models.Manager[M_co]):
     """The door. Reached from another noun (`prompt.versions`), it is already within that noun's tenant."""
 
-    def get_queryset(self) -> TenantQuerySet[M]:
+    _queryset_class: type[TenantQuerySet[Any]] = TenantQuerySet  # where `from_queryset` puts a richer one
+
+    def within(self, tenant: Tenant | UUID) -> TenantQuerySet[M_co]:
+        """Only this tenant's rows."""
+        return self.get_queryset().within(tenant)
+
+    def get_queryset(self) -> TenantQuerySet[M_co]:
         """All rows the transaction may see, narrowed to the tenant of the noun we were reached from."""
-        found: TenantQuerySet[M] = super().get_queryset()
+        found: TenantQuerySet[M_co] = self._queryset_class(model=self.model, using=self._db, hints=self._hints)  # type: ignore[attr-defined]
         instance = getattr(self, "instance", None)
         return found.within(instance.tenant_id) if isinstance(instance, TenantModel) else found
 
@@ -44,13 +50,11 @@ class TenantModel(models.Model):
     class Meta:
         abstract = True
 
-    def _do_update(
-        self, base_qs: Any, using: Any, pk_val: Any, values: Any, update_fields: Any, forced_update: Any
-    ) -> bool:  # signature is Django's
+    def _do_update(self, base_qs: Any, using: Any, pk_val: Any, values: Any, *others: Any) -> Any:  # Django's private
         # A distribution column cannot be SET, and a row never changes its tenant.
         kept = [value for value in values if value[0].name != "tenant"]
         within = base_qs.filter(tenant_id=self.tenant_id)
-        return super()._do_update(within, using, pk_val, kept, update_fields, forced_update)  # type: ignore[misc, no-any-return]
+        return super()._do_update(within, using, pk_val, kept, *others)
 
 
 class HotModel(TenantModel):

@@ -11,7 +11,7 @@ from menhir.wiring.migrating import migrate
 
 class Command(BaseCommand):
     help = "Create the roles and bring the database up to date, as its owner, under a lock."
-    requires_system_checks: list[str] = []  # noqa: RUF012  # they may ask for tables that are about to be made
+    requires_system_checks: list[str] = []  # they may ask for tables that are about to be made
     requires_migrations_checks = False
 
     def handle(self, *args: Any, **options: Any) -> None:

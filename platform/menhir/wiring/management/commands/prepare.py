@@ -12,7 +12,7 @@ from menhir.wiring.provisioning import first_tenant
 
 class Command(BaseCommand):
     help = "Migrate, and create the first tenant of a fresh installation."
-    requires_system_checks: list[str] = []  # noqa: RUF012
+    requires_system_checks: list[str] = []
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Prepare; safe to repeat and to run from several processes."""

@@ -12,7 +12,7 @@ from menhir.wiring.supervisor import CannotStart, up
 
 class Command(BaseCommand):
     help = "Start the embedded database, migrate, create the first tenant, and run web, worker and embedder."
-    requires_system_checks: list[str] = []  # noqa: RUF012
+    requires_system_checks: list[str] = []
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Run until Ctrl-C."""

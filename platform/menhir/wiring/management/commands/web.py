@@ -13,7 +13,7 @@ GRACE_SECONDS = 20
 
 class Command(BaseCommand):
     help = "Serve the data plane, the pages and the sockets."
-    requires_system_checks: list[str] = []  # noqa: RUF012  # `migrate_all` ran them; a server starts at once
+    requires_system_checks: list[str] = []  # `migrate_all` ran them; a server starts at once
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Where to listen."""

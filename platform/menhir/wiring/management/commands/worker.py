@@ -19,7 +19,7 @@ GRACE_SECONDS = 20.0
 
 class Command(BaseCommand):
     help = "Run jobs: ingestion, upkeep."
-    requires_system_checks: list[str] = []  # noqa: RUF012
+    requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: CommandParser) -> None:
         """How many jobs at once."""
