@@ -20,8 +20,8 @@ from apps.assistants.models import (
     Assistant,
 )
 from apps.knowledge.models import Collection
-from apps.prompts.api import storable
 from apps.prompts.models import PRODUCTION, Prompt
+from apps.prompts.shapes import storable
 from menhir.tenancy.http import TenantRequest, in_tenant, needs
 from menhir.tenancy.principal import INFERENCE
 

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 import pytest
 import uvicorn
 from openai import AsyncOpenAI, OpenAI
-from peers.upstream import Upstream
-from stage.cast import Person
 
 from apps.assistants.models import Assistant
 from apps.gateway.models import Provider, Route
@@ -21,6 +19,9 @@ from apps.knowledge.models import Collection, Document
 from apps.prompts.models import Prompt
 from menhir.tenancy.models import Tenant
 from menhir.tenancy.transaction import tenant_transaction
+
+from peers.upstream import Upstream
+from stage.cast import Person
 
 EMBEDDINGS = "local/all-MiniLM-L6-v2"
 

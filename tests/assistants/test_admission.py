@@ -10,11 +10,12 @@ from typing import Any
 import openai
 import pytest
 from assistants.conftest import Company
-from stage.cast import Person
 
 from apps.gateway.models import Provider
 from menhir.tenancy.models import ApiKey
 from menhir.tenancy.transaction import tenant_transaction
+
+from stage.cast import Person
 
 CHAT, EMBEDDINGS, MODELS = "/v1/chat/completions", "/v1/embeddings", "/v1/models"
 QUESTION = [{"role": "user", "content": "What is a menhir?"}]

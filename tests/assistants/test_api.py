@@ -6,13 +6,14 @@ from typing import Any
 
 import pytest
 from django.test import Client
-from stage.cast import Person
 
 from apps.assistants.models import Assistant
 from apps.assistants.provisioning import provision_docs_assistant
 from apps.knowledge.models import Collection
 from apps.prompts.models import Prompt
 from menhir.tenancy.transaction import tenant_transaction
+
+from stage.cast import Person
 
 ASSISTANTS = "/api/v1/assistants"
 GUIDE = {"slug": "guide", "prompt": "guide", "route": "extract", "collections": ["docs"], "variables": {"who": "people"}}

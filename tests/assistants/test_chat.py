@@ -7,6 +7,7 @@ import asyncio
 import openai
 import pytest
 from assistants.conftest import EMBEDDINGS, Company
+
 from peers.script import TEXT
 
 QUESTION = [{"role": "user", "content": "What is a menhir?"}]

@@ -9,9 +9,10 @@ import httpx2
 import psycopg
 import pytest
 from assistants.conftest import Company
-from stage.cast import Person
 
 from apps.assistants.provisioning import provision_docs_assistant
+
+from stage.cast import Person
 
 KEYS = "An API key is created in the console under Keys. It is shown once. A key that is revoked is refused within a second."
 STONES = "A menhir is a standing stone. The tallest one that was ever raised stood at Locmariaquer in Brittany."

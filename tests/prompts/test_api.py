@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from django.test import Client
+
 from stage.cast import Person
 
 PROMPTS = "/api/v1/prompts"

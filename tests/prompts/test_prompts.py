@@ -6,7 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from django.db import DatabaseError, connection, transaction
-from stage.cast import Person
 
 from apps.prompts.errors import (
     ForeignVersion,
@@ -20,6 +19,8 @@ from apps.prompts.models import Prompt, Release, ReleaseEvent, Version
 from menhir.audit.models import Entry
 from menhir.errors import Invalid
 from menhir.tenancy.transaction import tenant_transaction
+
+from stage.cast import Person
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 MODEL_LIMIT_CHARACTERS: Final = 256
 
 
-class ClientLeft(Exception):  # noqa: N818 - nobody's error
+class ClientLeft(Exception):
     """The client hung up before it had sent its request."""
 
 
