@@ -4,6 +4,7 @@ import django.db.models.deletion
 from django.db import migrations, models
 
 import menhir.postgres.ids
+from menhir.postgres.partitions import DayPartitions
 from menhir.tenancy.tables import DefinerFunction, Grant, RowSecurity
 
 # tenant_id first, as everywhere; then the time, so that one index finds a call and a tenant's month alike. No foreign keys: the ledger
@@ -54,38 +55,6 @@ CREATE TABLE metering_settlement (
 # Rows come in the order of their time, so a block range index costs next to nothing; the sweeper reads the last hour by it.
 CALL_BY_TIME = "CREATE INDEX metering_call_opened_at ON metering_call USING brin (opened_at) WITH (pages_per_range = 16, autosummarize = on)"
 
-# It belongs to the owner of the tables and runs as him: running roles own nothing, and nobody else may make a partition.
-MAKE_PARTITIONS = """
-CREATE FUNCTION menhir.metering_make_partitions(first_day date, last_day date) RETURNS integer
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    parent text;
-    day date;
-    part text;
-    made integer := 0;
-BEGIN
-    IF last_day - first_day NOT BETWEEN 0 AND 366 THEN
-        RAISE EXCEPTION 'from % to % is no stretch of at most 366 days', first_day, last_day USING ERRCODE = 'invalid_parameter_value';
-    END IF;
-    PERFORM pg_advisory_xact_lock(hashtextextended('menhir:metering:partitions', 0));
-    FOREACH parent IN ARRAY ARRAY['metering_call', 'metering_settlement'] LOOP
-        FOR day IN SELECT generate_series(first_day, last_day, interval '1 day')::date LOOP
-            part := parent || to_char(day, '_YYYYMMDD');
-            CONTINUE WHEN to_regclass('public.' || part) IS NOT NULL;
-            EXECUTE format(
-                'CREATE TABLE public.%I PARTITION OF public.%I FOR VALUES FROM (%L) TO (%L)',
-                part, parent, day || ' 00:00+00', day + 1 || ' 00:00+00'
-            );
-            -- Nobody is granted a partition; should somebody be, he sees nothing but through its parent.
-            EXECUTE format('ALTER TABLE public.%I ENABLE ROW LEVEL SECURITY', part);
-            EXECUTE format('ALTER TABLE public.%I FORCE ROW LEVEL SECURITY', part);
-            made := made + 1;
-        END LOOP;
-    END LOOP;
-    RETURN made;
-END
-$$
-"""
 SWEEP = """
 CREATE FUNCTION menhir.metering_sweep(silent interval) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -202,12 +171,8 @@ class Migration(migrations.Migration):
         RowSecurity("metering_call", app="SELECT", gateway="INSERT", definer="SELECT"),
         RowSecurity("metering_settlement", app="SELECT", gateway="INSERT", definer="SELECT, INSERT"),
         Grant("metering_process", app="SELECT", gateway="SELECT, INSERT, UPDATE, DELETE", definer="SELECT, DELETE"),
-        migrations.RunSQL(MAKE_PARTITIONS, "DROP FUNCTION menhir.metering_make_partitions(date, date)"),
-        migrations.RunSQL("REVOKE ALL ON FUNCTION menhir.metering_make_partitions(date, date) FROM PUBLIC", migrations.RunSQL.noop),
-        migrations.RunSQL(
-            "GRANT EXECUTE ON FUNCTION menhir.metering_make_partitions(date, date) TO menhir_gateway", migrations.RunSQL.noop
-        ),
         DefinerFunction("menhir.metering_sweep(interval)", SWEEP, execute="menhir_gateway"),
-        # What runs before any process has made its own days: the first of them, and tests.
-        migrations.RunSQL("SELECT menhir.metering_make_partitions(current_date - 1, current_date + 7)", migrations.RunSQL.noop),
+        # A ledger is kept: no day is ever so old that it may go.
+        DayPartitions("metering_call", keep_days=100 * 366),
+        DayPartitions("metering_settlement", keep_days=100 * 366),
     ]

@@ -17,9 +17,9 @@ import structlog
 from menhir.errors import Unavailable
 from menhir.metering import rows
 from menhir.metering.entries import NO_USAGE, Opening, Settlement, Usage
-from menhir.metering.line import Line
 from menhir.metering.process import Process
 from menhir.metering.writer import BatchWriter
+from menhir.postgres.line import Line
 
 __all__ = ["Ledger", "Opening", "Settlement", "Usage", "ledger"]
 
@@ -47,8 +47,8 @@ class Ledger:
         self._settlements: BatchWriter[Settlement] = BatchWriter(
             self._write_settlements, name="metering_settlement", capacity=SETTLEMENTS_KEPT
         )
-        self._opening_line = Line()
-        self._settling_line = Line()
+        self._opening_line = Line("gateway")
+        self._settling_line = Line("gateway")
 
     async def start(self) -> None:
         """Make the days' partitions, register this process and begin to write. Calls are refused until the database is there."""

@@ -1,31 +1,19 @@
-"""The ledger's tables are cut by day of `opened_at` (UTC), and the days are made before they come.
+"""The days of the ledger: both tables are cut by day of `opened_at` (UTC), and the days are made before they come.
 
-At migration, when a process starts, and every hour by a job: yesterday and the next seven days. Running roles own nothing, so a
-SECURITY DEFINER function that belongs to the tables' owner makes them: partitions of these two tables, a year of them at most.
-
-A missing day never loses a call: Postgres refuses the row, the day is made, and the batch is written again (`rows.py`). There is no
-DEFAULT partition: what falls into it would keep the day's own partition from being made until somebody moves the rows by hand.
+At migration, when a process starts, and every hour by a job: yesterday and the next seven days (`menhir.postgres.partitions` says how a
+role that owns nothing can). Should a day be missing all the same, no call is lost: Postgres refuses the row, the days are made, and the
+batch is written again (`rows.py`). No day is ever dropped: a ledger is kept.
 """
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, timedelta
+from menhir.postgres import partitions
+from menhir.postgres.line import Line
 
-from menhir.metering.line import Line
-from menhir.postgres import sql
-
+TABLES = ("metering_call", "metering_settlement")
 DAYS_AHEAD = 7
 
-MAKE_PARTITIONS = sql.load(__package__, "make_partitions")
 
-
-async def make(line: Line, *, first_day: date, last_day: date) -> int:
-    """Make the partitions of these days that are missing, in both tables; how many were made."""
-    row = await line.one(MAKE_PARTITIONS, first_day=first_day, last_day=last_day)
-    return int(row.made)
-
-
-async def make_ahead(line: Line, *, now: datetime) -> int:
+async def make_ahead(line: Line) -> int:
     """Make what is missing from yesterday to seven days ahead; how many partitions were made."""
-    today = now.astimezone(UTC).date()
-    return await make(line, first_day=today - timedelta(days=1), last_day=today + timedelta(days=DAYS_AHEAD))
+    return sum([await partitions.ensure(line, table, days_ahead=DAYS_AHEAD) for table in TABLES])

@@ -17,13 +17,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID
 
-import psycopg
 import structlog
 
 from menhir.metering import partitions
-from menhir.metering.line import Line
 from menhir.postgres import sql
 from menhir.postgres.ids import uuid7
+from menhir.postgres.line import AWAY, Line
 
 BEAT_SECONDS = 5.0
 RETRY_SECONDS = 1.0
@@ -33,7 +32,6 @@ BEAT = sql.load(__package__, "beat")
 LEAVE = sql.load(__package__, "leave")
 SWEEP = sql.load(__package__, "sweep")
 
-AWAY = (psycopg.Error, OSError, TimeoutError)
 log = structlog.get_logger(__name__)
 
 
@@ -46,13 +44,13 @@ class Process:
         self._oldest_unsettled = oldest_unsettled
         self._heard_since: float | None = None
         self._ever_heard = False
-        self._line = Line()
+        self._line = Line("gateway")
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Make the days' partitions and beat for the first time; where the database is away, go on without and try again."""
         with suppress(*AWAY):
-            await partitions.make_ahead(self._line, now=datetime.now(UTC))
+            await partitions.make_ahead(self._line)
             await self.beat()
         self._task = asyncio.get_running_loop().create_task(self._live(), name="metering process")
 
@@ -101,7 +99,8 @@ class Process:
 
 async def sweep(line: Line, *, silent_seconds: float = SILENT_SECONDS) -> int:
     """Settle the calls of processes silent for so long; how many calls were settled."""
-    swept = int((await line.one(SWEEP, silent_seconds=silent_seconds)).swept)
+    row = await line.one(SWEEP, silent_seconds=silent_seconds)
+    swept = int(row.swept) if row is not None else 0
     if swept:
         log.warning("metering.swept", calls=swept)
     return swept

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from uuid import UUID
 
 import psycopg
 
 from menhir.metering import partitions, prices
 from menhir.metering.entries import Opening, Settlement
-from menhir.metering.line import Line
 from menhir.postgres import sql
+from menhir.postgres.line import Line
 
 INSERT_CALLS = sql.load(__package__, "insert_calls")
 INSERT_SETTLEMENTS = sql.load(__package__, "insert_settlements")
@@ -70,6 +70,5 @@ async def _insert(line: Line, statement: sql.Statement, *, opened: Sequence[date
     try:
         await line.run(statement, opened_at=opened, **values)
     except psycopg.errors.CheckViolation:  # no partition of that day, or a row that will be refused again
-        days = [moment.astimezone(UTC).date() for moment in opened]
-        await partitions.make(line, first_day=min(days), last_day=max(days))
+        await partitions.make_ahead(line)
         await line.run(statement, opened_at=opened, **values)

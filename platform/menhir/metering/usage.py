@@ -20,6 +20,7 @@ from menhir.tenancy.transaction import id_of
 
 Dimension = Literal["day", "model", "key"]
 DIMENSIONS: tuple[Dimension, ...] = get_args(Dimension)
+BY_DAY: tuple[Dimension, ...] = ("day",)
 MOST_DAYS = 366
 
 USAGE = sql.load(__package__, "usage")
@@ -74,7 +75,7 @@ class Summary:
         return [(day, found.get(day, Used())) for day in days]
 
 
-def summary(tenant: Tenant | UUID, *, first_day: date, last_day: date, group_by: Collection[Dimension] = ("day",)) -> Summary:
+def summary(tenant: Tenant | UUID, *, first_day: date, last_day: date, group_by: Collection[Dimension] = BY_DAY) -> Summary:
     """A tenant's usage from the first day to the last, both included; runs inside the tenant's transaction.
 
     Raises Invalid when the stretch runs backwards or over more than 366 days.
@@ -91,7 +92,7 @@ def summary(tenant: Tenant | UUID, *, first_day: date, last_day: date, group_by:
     }
     connection.ensure_connection()
     with RawCursor(connection.connection, row_factory=namedtuple_row) as cursor:
-        rows = cursor.execute(USAGE.text.encode(), [values[name] for name in USAGE.names]).fetchall()
+        rows: list[Any] = cursor.execute(USAGE.text.encode(), [values[name] for name in USAGE.names]).fetchall()
     names = _names_of_keys(tenant, [row.key_id for row in rows if row.key_id is not None])
     groups = tuple(Group(row.day, row.model, row.key_id, names.get(row.key_id), _used(row)) for row in rows if not row.total)
     total = next((_used(row) for row in rows if row.total), Used())

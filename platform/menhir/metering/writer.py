@@ -13,19 +13,16 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Generic, TypeVar
 
-import psycopg
 import structlog
 
 from menhir.errors import Unavailable
+from menhir.postgres.line import AWAY
 
 BATCH_ROWS = 500
 STATEMENT_TIMEOUT_SECONDS = 10.0
 FIRST_BACKOFF_SECONDS = 0.05
 LAST_BACKOFF_SECONDS = 1.0
 WATCH_SECONDS = 0.25
-
-# The database is away, restarting, or cut us off: the same batch may be written again.
-AWAY = (Unavailable, psycopg.OperationalError, psycopg.InterfaceError, TimeoutError, OSError)
 
 log = structlog.get_logger(__name__)
 Row = TypeVar("Row")
@@ -145,7 +142,7 @@ class BatchWriter(Generic[Row]):
             try:
                 async with asyncio.timeout(STATEMENT_TIMEOUT_SECONDS):
                     await self._write([waiting.row for waiting in batch])
-            except AWAY as error:
+            except (*AWAY, Unavailable) as error:
                 log.warning("ledger.away", table=self._name, rows=len(batch), error=str(error).strip())
                 await asyncio.sleep(backoff)
                 backoff = min(backoff * 2, LAST_BACKOFF_SECONDS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -15,6 +15,23 @@ from psycopg.rows import namedtuple_row
 from menhir.metering.entries import Opening, Settlement, Usage
 from menhir.metering.ledger import Ledger
 from menhir.postgres.ids import uuid7
+
+
+@pytest.fixture
+def days(superuser):
+    """Makes the partitions of days long past or far ahead, as only the tables' owner may."""
+
+    def make(first, last):
+        with psycopg.connect(superuser, autocommit=True) as connection:
+            for at in range((last - first).days + 1):
+                day = first + timedelta(days=at)
+                for table in ("metering_call", "metering_settlement"):
+                    connection.execute(
+                        f"CREATE TABLE IF NOT EXISTS {table}_{day:%Y%m%d} PARTITION OF {table} "
+                        f"FOR VALUES FROM ('{day} 00:00+00') TO ('{day + timedelta(days=1)} 00:00+00')"
+                    )
+
+    return make
 
 
 @pytest.fixture

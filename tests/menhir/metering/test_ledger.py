@@ -12,9 +12,9 @@ from django.conf import settings
 
 from menhir.errors import Unavailable
 from menhir.metering.ledger import Ledger
-from menhir.metering.line import line
 from menhir.metering.models import Call, Settlement
 from menhir.metering.process import sweep
+from menhir.postgres.line import Line
 from menhir.postgres.roles import conninfo
 from menhir.tenancy.transaction import tenant_transaction
 
@@ -80,13 +80,21 @@ async def test_a_row_the_database_refuses_takes_no_other_with_it(ledger, acme, l
 
 
 async def test_a_day_without_a_partition_is_made_rather_than_a_call_lost(ledger, acme, look, opening, settlement):
-    long_ago = datetime(2031, 2, 3, 23, 59, 59, 999_999, tzinfo=UTC)
-    call = opening(acme.id, opened_at=long_ago)
+    furthest = datetime.now(UTC) + timedelta(days=7)
+    for table in ("metering_call", "metering_settlement"):
+        look(f"DROP TABLE {table}_{furthest:%Y%m%d}")
+    call = opening(acme.id, opened_at=furthest)
     await ledger.open(call)
     await ledger.settle(settlement(call))
     assert [len(rows) for rows in entries(look, call)] == [1, 1]
-    (row,) = look("SELECT to_regclass('metering_call_20310203') IS NOT NULL AS made")
-    assert row.made
+
+
+async def test_a_call_of_a_day_that_cannot_be_is_refused_alone(ledger, acme, look, opening):
+    wrong, right = opening(acme.id, opened_at=datetime(1970, 1, 1, tzinfo=UTC)), opening(acme.id)
+    results = await asyncio.gather(ledger.open(wrong), ledger.open(right), return_exceptions=True)
+    assert isinstance(results[0], psycopg.errors.CheckViolation)
+    assert results[1] is None
+    assert len(entries(look, right)[0]) == 1
 
 
 async def test_the_coming_days_are_there_and_nobody_may_read_a_partition_itself(ledger):
@@ -98,10 +106,8 @@ async def test_the_coming_days_are_there_and_nobody_may_read_a_partition_itself(
                     await connection.execute(f"SELECT * FROM {table}_{day}")
 
 
-async def test_a_running_role_makes_partitions_of_a_year_at_most_and_sweeps_none_but_the_silent():
+async def test_the_gateway_sweeps_none_but_the_silent_and_the_app_nobody():
     async with await psycopg.AsyncConnection.connect(conninfo("gateway"), autocommit=True) as connection:
-        with pytest.raises(psycopg.errors.InvalidParameterValue):
-            await connection.execute("SELECT menhir.metering_make_partitions('2001-01-01', '2026-01-01')")
         with pytest.raises(psycopg.errors.InvalidParameterValue):
             await connection.execute("SELECT menhir.metering_sweep('0 s')")
     async with await psycopg.AsyncConnection.connect(conninfo("app"), autocommit=True) as connection:
@@ -231,9 +237,10 @@ async def test_the_calls_of_a_silent_process_are_settled_at_their_estimate_once(
     mine = opening(acme.id)
     await ledger.open(mine)
     look("UPDATE metering_process SET beat_at = now() - interval '21 s' WHERE id = %s", dead.process_id)
-    async with line() as own:
-        assert await sweep(own) == 1
-        assert await sweep(own) == 0
+    own = Line("gateway")
+    assert await sweep(own) == 1
+    assert await sweep(own) == 0
+    await own.close()
     _, (row,) = entries(look, lost)
     assert (row.outcome, row.cost, row.usage_source, row.error_code) == ("interrupted", Decimal("0.5"), "estimate", "process_died")
     assert entries(look, done)[1][0].outcome == "completed"

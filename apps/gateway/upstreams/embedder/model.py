@@ -50,9 +50,9 @@ class Model:
         check(folder / "model.safetensors")
         import torch
         from sentence_transformers import SentenceTransformer
-        from transformers.utils.logging import disable_progress_bar
+        from transformers.utils import logging
 
-        disable_progress_bar()
+        logging.disable_progress_bar()  # type: ignore[no-untyped-call]
         model = SentenceTransformer(str(folder), device="cpu", local_files_only=True)
         model.eval()
         log.info("embedder.loaded", model=NAME, torch=torch.__version__, threads=torch.get_num_threads())
