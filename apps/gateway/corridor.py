@@ -7,6 +7,7 @@ raised only while nothing has been promised to the client; after that they are t
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from apps.gateway import relay, routing
@@ -14,9 +15,10 @@ from apps.gateway.cache import embeddings
 from apps.gateway.dispatch import dispatch
 from apps.gateway.errors import UnknownModel
 from apps.gateway.hangup import HungUp, Watch
-from apps.gateway.settle import NO_USAGE, Tally, open_call, settle
+from apps.gateway.settle import Tally, open_call, settle
 from apps.gateway.wire import error_event
 from menhir.errors import MenhirError, status_of
+from menhir.metering.entries import NO_USAGE
 
 if TYPE_CHECKING:
     from apps.gateway.call import Call, ResolvedRoute, Respond
@@ -70,7 +72,8 @@ async def _finish_whole(call: Call, answer: Answer, respond: Respond, tally: Tal
     if call.operation == "embeddings":
         embeddings.keep(call, answer.target, answer.body)
     cost = await settle(call, tally, outcome="completed", status=200)
-    await relay.whole(call, answer.body, respond, tally, cost=cost)
+    with suppress(OSError):  # the client has left, and everything is written down
+        await relay.whole(call, answer.body, respond, tally, cost=cost)
 
 
 async def _finish_stream(call: Call, answer: Answer, ending: relay.Ending, respond: Respond, tally: Tally) -> None:
@@ -80,7 +83,8 @@ async def _finish_stream(call: Call, answer: Answer, ending: relay.Ending, respo
             await settle(call, tally, outcome=ending.outcome, status=200, error_code=ending.error_code)
         except MenhirError as e:
             last = error_event(e)
-        await respond.send(last, False)
+        with suppress(OSError):
+            await respond.send(last, False)
         if ending.outcome == "completed":
             await _drain(answer)
     finally:
@@ -92,7 +96,7 @@ async def _drain(answer: Answer) -> None:
     with Watch(asyncio.Event()) as watch:
         watch.allow(DRAIN_SECONDS)
         try:
-            async for _ in answer.chunks or ():
+            async for _ in answer.chunks:
                 pass
         except asyncio.CancelledError:
             if not watch.expired():

@@ -42,12 +42,12 @@ class Answer:
     """An upstream that has begun: the whole body, or the first events of a stream and where the rest comes from."""
 
     target: ResolvedTarget
+    context: AbstractAsyncContextManager[UpstreamResponse] | None
+    chunks: AsyncIterator[bytes]
     body: bytes = b""
     pending: list[bytes] = field(default_factory=list)
     first: Chunk | None = None
     splitter: EventSplitter = field(default_factory=EventSplitter)
-    chunks: AsyncIterator[bytes] | None = None
-    context: AbstractAsyncContextManager[UpstreamResponse] | None = None
 
     async def close(self) -> None:
         """Give the connection back; an upstream that is still talking is hung up on. Twice does nothing."""
@@ -115,9 +115,8 @@ async def _open(call: Call, target: ResolvedTarget, tally: Tally, watch: Watch) 
     except UpstreamError:
         tally.taken = False
         raise
-    answer = Answer(target=target, context=context)
+    answer = Answer(target, context, response.chunks())
     try:
-        answer.chunks = response.chunks()
         if call.stream:
             await _begin(answer, watch)
         else:
@@ -133,7 +132,7 @@ async def _open(call: Call, target: ResolvedTarget, tally: Tally, watch: Watch) 
 async def _begin(answer: Answer, watch: Watch) -> None:
     """Wait for the first event that says something; keep-alives before it show that the upstream lives, and are dropped."""
     target = answer.target
-    async for data in answer.chunks or ():
+    async for data in answer.chunks:
         watch.allow(target.first_byte_timeout_seconds)
         events = answer.splitter.feed(data)
         for number, event in enumerate(events):

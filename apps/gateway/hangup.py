@@ -23,7 +23,7 @@ class HungUp(Exception):  # noqa: N818 - it is no error of anybody's
 class Watch:
     """One call under way: entered by its task, and left before anything that must not be cut short (settlement).
 
-    Raises HungUp out of its block when the client left. When `deadline` (on the loop's clock; 0 for none) passes, the
+    Raises HungUp out of its block when the client leaves, and at its door when it has left already. When `deadline` (on the loop's clock; 0 for none) passes, the
     task is cancelled where it waits; whoever set the deadline catches that and asks `expired()`.
     """
 
@@ -36,6 +36,8 @@ class Watch:
         self._task: asyncio.Task[object] | None = None
 
     def __enter__(self) -> Self:
+        if self.gone.is_set():
+            raise HungUp
         self._task = asyncio.current_task()
         _patrol.add(self)
         return self

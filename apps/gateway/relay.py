@@ -45,9 +45,9 @@ async def stream(call: Call, answer: Answer, respond: Respond, tally: Tally, wat
     out = reader.take(answer.pending)
     if call.preface is not None and answer.first is not None:
         out = preface_event(answer.first, call.preface) + out
-    await respond.start(200, stream_headers(call, tally))
     patience = answer.target.first_byte_timeout_seconds
     try:
+        await respond.start(200, stream_headers(call, tally))
         while True:
             if out:
                 await respond.send(out, True)
@@ -56,7 +56,7 @@ async def stream(call: Call, answer: Answer, respond: Respond, tally: Tally, wat
             watch.allow(patience)
             began = time.perf_counter()
             try:
-                data = await anext(answer.chunks, None) if answer.chunks is not None else None
+                data = await anext(answer.chunks, None)
             finally:
                 tally.waited += time.perf_counter() - began
                 watch.deadline = 0.0

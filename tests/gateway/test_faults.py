@@ -248,6 +248,15 @@ async def test_a_client_that_has_left_while_we_waited_to_retry_is_noticed(alice,
     assert ledger_row(call.id)["outcome"] == "cancelled"
 
 
+async def test_a_client_that_left_before_we_began_costs_nothing(alice, routes, upstream):
+    call, client = call_of(alice.principal, await routes.to("fake")), Client()
+    client.gone.set()
+    await corridor.run(call, client, client.gone)
+    assert upstream.stats.requests == 0
+    assert ledger_row(call.id)["outcome"] == "cancelled"
+    assert nothing_was_used(ledger_row(call.id))
+
+
 async def test_a_process_that_goes_down_settles_what_it_can(alice, routes, upstream):
     call = call_of(alice.principal, await routes.to(fake(first_ms=20_000)))
     task = asyncio.create_task(ask(call))
