@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
+from inspect import signature
 from typing import Any
 
 from django.core.exceptions import PermissionDenied
@@ -50,13 +51,15 @@ class needs(HttpBearer):  # noqa: N801  # it reads as a word: auth=needs("usage:
 
 
 def in_tenant(operation: Callable[..., Any]) -> Callable[..., Any]:
-    """Wrap a sync operation of the JSON API in its tenant's transaction: `router.add_decorator(in_tenant, mode="operation")`."""
+    """Wrap a sync operation of the JSON API in its tenant's transaction; stands under the route's decorator."""
 
     @wraps(operation)
     def wrapped(request: TenantRequest, *args: Any, **kwargs: Any) -> Any:
         with tenant_transaction(request.principal.tenant_id):
             return operation(request, *args, **kwargs)
 
+    # Ninja resolves annotations in the globals of what it is given, which are this module's, not the operation's.
+    wrapped.__signature__ = signature(operation, eval_str=True)  # type: ignore[attr-defined]
     return wrapped
 
 
