@@ -16,15 +16,16 @@ if TYPE_CHECKING:
 ROUND_SECONDS = 0.1
 
 
-class HungUp(Exception):  # noqa: N818 - it is no error of anybody's
+class HungUp(Exception):
     """The client left before its answer was complete."""
 
 
 class Watch:
     """One call under way: entered by its task, and left before anything that must not be cut short (settlement).
 
-    Raises HungUp out of its block when the client leaves, and at its door when it has left already. When `deadline` (on the loop's clock; 0 for none) passes, the
-    task is cancelled where it waits; whoever set the deadline catches that and asks `expired()`.
+    Raises HungUp out of its block when the client leaves, and at its door when it has left already. When `deadline` (on
+    the loop's clock; 0 for none) passes, the task is cancelled where it waits; whoever set it catches that and asks
+    `expired()`.
     """
 
     __slots__ = ("_reason", "_task", "deadline", "gone")

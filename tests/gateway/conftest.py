@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import pytest
 from asgiref.sync import sync_to_async
-from peers.upstream import Upstream
 
 from apps.gateway import runtime
 from apps.gateway.cache import embeddings
@@ -17,6 +16,8 @@ from menhir.postgres import pools
 from menhir.postgres.listener import listener
 from menhir.tenancy.models import Tenant
 from menhir.tenancy.transaction import tenant_transaction
+
+from peers.upstream import Upstream
 
 
 @pytest.fixture(scope="session")

@@ -6,12 +6,13 @@ from dataclasses import replace
 
 import orjson
 import pytest
-from peers.caller import call_of
 
 from apps.gateway.cache import ENTRY_BYTES, MOST_INPUTS, EmbeddingCache
 from apps.gateway.call import ResolvedTarget
 from menhir.postgres.ids import uuid7
 from menhir.tenancy.principal import system
+
+from peers.caller import call_of
 
 ACME, GLOBEX = system(uuid7(), "acme"), system(uuid7(), "globex")
 TARGET = ResolvedTarget(kind="openai", provider="p", provider_id=uuid7(), base_url="", credential="", headers={}, upstream_model="m")

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 
 import orjson
 import pytest
-from peers.caller import fake
-from peers.script import DIMENSIONS
 
 from apps.gateway import runtime
 from apps.gateway.call import PATHS, ResolvedTarget
@@ -17,6 +15,9 @@ from apps.gateway.registry import UPSTREAMS
 from apps.gateway.sse import EventSplitter, data_of
 from apps.gateway.upstreams import Attempt
 from menhir.postgres.ids import uuid7
+
+from peers.caller import fake
+from peers.script import DIMENSIONS
 
 QUESTION = [
     {"role": "system", "content": '<passages>\n<passage id="1" document="Stones">\nA menhir is a standing stone.\n</passage>\n</passages>'},

@@ -5,10 +5,11 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
-from peers.caller import MESSAGES, ask, call_of, fake, ledger_row
-from peers.script import TEXT
 
 from apps.gateway.errors import UnknownModel
+
+from peers.caller import MESSAGES, ask, call_of, fake, ledger_row
+from peers.script import TEXT
 
 WORDS = len(TEXT.split())
 pytestmark = pytest.mark.usefixtures("gateway")

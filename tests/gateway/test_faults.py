@@ -7,13 +7,14 @@ import socket
 import time
 
 import pytest
-from peers.caller import Client, ask, call_of, fake, ledger_row
-from peers.script import TEXT
 
 from apps.gateway import corridor, hangup
 from apps.gateway.errors import UpstreamBusy, UpstreamCut, UpstreamDown, UpstreamError, UpstreamRefused, UpstreamUnauthorized
 from apps.gateway.wire import error_body
 from menhir.errors import status_of
+
+from peers.caller import Client, ask, call_of, fake, ledger_row
+from peers.script import TEXT
 
 pytestmark = pytest.mark.usefixtures("gateway")
 

@@ -282,7 +282,7 @@ async def listen(peer: Peer, host: str, port: int) -> web.AppRunner:
 
 async def serve(host: str, port: int) -> None:
     runner = await listen(Peer(keep_ids=True), host, port)
-    print(json.dumps({"port": runner.addresses[0][1]}), flush=True)  # noqa: T201 - whoever started it reads the port here
+    print(json.dumps({"port": runner.addresses[0][1]}), flush=True)
     await asyncio.Event().wait()
 
 

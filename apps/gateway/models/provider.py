@@ -35,9 +35,7 @@ class Provider(HotModel):
         _("base URL"), max_length=500, blank=True, help_text=_("Up to and including /v1; empty for what is built in.")
     )
     sealed = models.BinaryField(_("sealed credential"), null=True, blank=True, editable=False)
-    headers = models.JSONField(
-        _("extra headers"), default=dict, blank=True, help_text=_("Sent with every request.")
-    )
+    headers = models.JSONField(_("extra headers"), default=dict, blank=True, help_text=_("Sent with every request."))
     tariff = models.CharField(
         _("price list"), max_length=60, blank=True, help_text=_("Whose prices apply, such as “openai”; empty for what costs nothing.")
     )
