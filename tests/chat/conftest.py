@@ -34,6 +34,7 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets=None) -> None:
         await super().startup(sockets)
+        self.loop = asyncio.get_running_loop()
         self.ready.set()
 
     @property
@@ -76,7 +77,9 @@ def assistant(upstream: Upstream) -> Callable[..., str]:
             Route.objects.create(tenant=person.tenant, name=f"fake-{slug}").lead_to((provider, f"fake?{orders}" if orders else "fake"))
             prompt = Prompt.create(person.tenant, slug=slug, by=person.principal)
             prompt.release(prompt.add_version("Answer shortly.", by=person.principal), "production", by=person.principal)
-            Assistant.create(person.tenant, slug=slug, name=slug.title(), prompt=prompt, route_name=f"fake-{slug}", by=person.principal, **more)
+            Assistant.create(
+                person.tenant, slug=slug, name=slug.title(), prompt=prompt, route_name=f"fake-{slug}", by=person.principal, **more
+            )
         return slug
 
     return make
@@ -151,7 +154,9 @@ def cookie_of(person: Person) -> str:
 
 
 @asynccontextmanager
-async def opened(base_url: str, person: Person, conversation_id: object, *, tenant: str = "", origin: str = "", lang: str = "en") -> AsyncIterator[Tab]:
+async def opened(
+    base_url: str, person: Person, conversation_id: object, *, tenant: str = "", origin: str = "", lang: str = "en"
+) -> AsyncIterator[Tab]:
     """A tab of this person's on this conversation."""
     from asgiref.sync import sync_to_async
 
