@@ -7,11 +7,14 @@ import socket
 import time
 
 import pytest
+from asgiref.sync import sync_to_async
 
 from apps.gateway import corridor, hangup
 from apps.gateway.errors import UpstreamBusy, UpstreamCut, UpstreamDown, UpstreamError, UpstreamRefused, UpstreamUnauthorized
+from apps.gateway.models import Provider
 from apps.gateway.wire import error_body
 from menhir.errors import status_of
+from menhir.tenancy.transaction import tenant_transaction
 
 from peers.caller import Client, ask, call_of, fake, ledger_row
 from peers.script import TEXT
@@ -98,10 +101,19 @@ async def test_the_next_target_answers(alice, routes, orders, stream):
 
 
 async def test_the_next_target_answers_for_one_that_is_not_there(alice, routes, dead_url):
-    dead = await routes.to("fake", base_url=dead_url, name="dead")
-    assert dead
-    call = call_of(alice.principal, await routes.to("fake"))
-    assert (await ask(call)).status == 200
+    name = await routes.to("fake", "fake")
+
+    def die() -> None:
+        with tenant_transaction(alice.tenant):
+            first = Provider.objects.within(alice.tenant).get(slug=f"{name}-0")
+            first.base_url = dead_url
+            first.save()
+
+    await sync_to_async(die)()
+    call = call_of(alice.principal, name)
+    client = await ask(call)
+    assert (client.status, client.headers["x-menhir-upstream"], client.headers["x-menhir-attempts"]) == (200, f"{name}-1", "2")
+    assert ledger_row(call.id)["provider"] == f"{name}-1"
 
 
 async def test_a_refusal_is_not_carried_to_the_next_target(alice, routes, upstream):
