@@ -1,4 +1,7 @@
 // The upload form takes dropped files and shows how much has been sent. Without this module it is a plain form.
+import { localise as times } from "./times.js";
+import { toasts } from "./toasts.js";
+
 const form = document.querySelector("#upload");
 const input = form.querySelector("input[type=file]");
 const sending = form.querySelector(".sending");
@@ -17,18 +20,16 @@ function send() {
   form.querySelector("button").disabled = true;
   request.upload.addEventListener("progress", (event) => show(event.loaded, event.total));
   request.addEventListener("load", () => {
-    if (request.status < 400) {
-      location.assign(request.responseURL);
-      return;
-    }
-    // The refusal is a whole page that names each file: take its words, and the list with what was kept.
+    // The answer is a whole page that says what was kept and what was refused: take those parts of it.
     const page = new DOMParser().parseFromString(request.responseText, "text/html");
-    for (const id of ["refusals", "documents"]) document.getElementById(id).replaceWith(document.adoptNode(page.getElementById(id)));
+    for (const id of ["refusals", "documents", "toasts"]) document.getElementById(id).replaceWith(document.adoptNode(page.getElementById(id)));
     window.htmx?.process(document.getElementById("documents"));
-    document.getElementById("refusals").scrollIntoView({ block: "center" });
+    toasts();
+    times(document);
     sending.hidden = true;
     form.reset();
     form.querySelector("button").disabled = false;
+    document.querySelector("#refusals [role=alert]")?.scrollIntoView({ block: "center" });
   });
   request.addEventListener("error", () => {
     words.textContent = form.dataset.broken;

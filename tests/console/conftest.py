@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 import pytest
-from stage.cast import Person
 
 from apps.assistants.models import Assistant
 from apps.gateway.models import Provider, Route
@@ -14,6 +14,8 @@ from apps.knowledge.models import Collection, Document
 from apps.prompts.models import Prompt
 from menhir.tenancy.models import ApiKey, Membership
 from menhir.tenancy.transaction import tenant_transaction
+
+from stage.cast import Person
 
 TEXT = "You answer for {{ product }}.\nBe brief."
 
@@ -27,6 +29,7 @@ class Console:
     prompt: Prompt
     collection: Collection
     document: Document
+    membership_id: UUID
 
     def at(self, path: str = "") -> str:
         return f"/t/{self.owner.tenant.slug}/console/{path}"
@@ -47,7 +50,7 @@ class Console:
                 f"keys/{self.key.id}/revoke",
                 "people/",
                 "people/new",
-                f"people/{self.membership.id}/remove",
+                f"people/{self.membership_id}/remove",
                 "prompts/",
                 "prompts/new",
                 "prompts/greeting/",
@@ -86,7 +89,8 @@ def console(alice: Person) -> Console:
         provider.set_credential("sk-a-secret-that-no-page-shows")
         provider.save()
         Route.objects.create(tenant=tenant, name="small").lead_to((provider, "small-1"))
-    return Console(alice, key, prompt, collection, document)
+        membership = Membership.objects.within(tenant).get(user=alice.user)
+    return Console(alice, key, prompt, collection, document, membership.id)
 
 
 def words(response: Any) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from console.conftest import Console, words
 from django.test import Client
+
 from stage.cast import Person
 
 

@@ -6,12 +6,13 @@ import re
 
 from console.conftest import Console, words
 from django.test import Client
-from stage.cast import Person, make_person
 
 from menhir.identity.models import User
 from menhir.tenancy.middleware import places_of
 from menhir.tenancy.principal import Role
 from menhir.tenancy.transaction import tenant_transaction
+
+from stage.cast import Person, make_person
 
 LINK = re.compile(r"http://[^\"]+/accounts/password/reset/key/[^\"]+")
 
