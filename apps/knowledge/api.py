@@ -13,6 +13,7 @@ from uuid import UUID
 from django.db import connection
 from django.http import HttpResponse
 from ninja import Field, Query, Router, Schema
+from ninja import Status as Answer
 from pydantic import AfterValidator, ConfigDict
 
 from apps.knowledge import retrieval
@@ -236,12 +237,12 @@ class SearchOut(Schema):
 
 @router.post("/collections", response={201: CollectionOut}, auth=WRITE)
 @in_tenant
-def create_collection(request: TenantRequest, body: CollectionIn) -> tuple[int, CollectionOut]:
+def create_collection(request: TenantRequest, body: CollectionIn) -> Answer:
     """Begin an empty collection."""
     made = Collection.create(
         request.tenant, slug=body.slug, name=body.name, language=body.language, embedding_model=body.embedding_model, by=request.principal
     )
-    return 201, CollectionOut.of(made)
+    return Answer(201, CollectionOut.of(made))
 
 
 @router.get("/collections", response=CollectionList, auth=READ)
@@ -294,22 +295,23 @@ def list_documents(request: TenantRequest, slug: str, page: Query[Page]) -> Docu
 
 @router.post("/collections/{slug}/documents:batch", response={202: BatchOut}, auth=WRITE)
 @in_tenant
-def put_documents(request: TenantRequest, slug: str, body: BatchIn) -> tuple[int, BatchOut]:
+def put_documents(request: TenantRequest, slug: str, body: BatchIn) -> Answer:
     """Take in many documents at once, as text: all of them, or none."""
     collection = collection_of(request, slug)
     documents = take_in(collection, [item.upload(item.external_id) for item in body.documents], by=request.principal)
-    return 202, BatchOut(documents=[BatchResult(id=each.id, external_id=each.external_id, status=each.status) for each in documents])
+    results = [BatchResult(id=each.id, external_id=each.external_id, status=each.status) for each in documents]
+    return Answer(202, BatchOut(documents=results))
 
 
 @router.put(
     "/collections/{slug}/documents/{path:external_id}", response={202: DocumentOut, 200: DocumentOut}, auth=WRITE, openapi_extra=UPLOAD_BODY
 )
 @in_tenant
-def put_document(request: TenantRequest, slug: str, external_id: str) -> tuple[int, DocumentOut]:
+def put_document(request: TenantRequest, slug: str, external_id: str) -> Answer:
     """Take in a document, or a new edition of it: 202, and it is read in a while; 200 when these very bytes are here already."""
     collection = collection_of(request, slug)
     (document,) = take_in(collection, [upload_of(request, external_id)], by=request.principal)
-    return 200 if document.status == Status.READY else 202, DocumentOut.of(document)
+    return Answer(200 if document.status == Status.READY else 202, DocumentOut.of(document))
 
 
 @router.get("/collections/{slug}/documents/{path:external_id}", response=DocumentWithText, auth=READ)

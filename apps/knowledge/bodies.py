@@ -64,8 +64,8 @@ class TextIn(BaseModel):
     metadata: dict[str, Any] | None = None
 
     def upload(self, external_id: str) -> Upload:
-        """As an upload; what is no text becomes U+FFFD."""
-        content = self.text.encode("utf-8", errors="replace")
+        """As an upload of text that has no file, and so is text whatever it looks like."""
+        content = self.text.replace("\x00", "").encode("utf-8", errors="replace")
         return Upload(external_id, content, media_type="text/plain", title=self.title, metadata=self.metadata)
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -50,7 +51,7 @@ def test_neighbours_overlap():
     text = "The stone stands on the hill. " * 200
     spans = chunk(text)
     assert len(spans) > 3
-    assert all(before.end > after.start for before, after in zip(spans, spans[1:], strict=False))
+    assert all(before.end > after.start for before, after in pairwise(spans))
 
 
 def test_heading_and_chunk_fit_the_model_together():

@@ -18,8 +18,8 @@ from apps.knowledge.errors import UNREADABLE, TookTooLong, TookTooMuchMemory, Un
 from apps.knowledge.extraction.reading import Extracted, read
 
 MEMORY_LIMIT_BYTES = 1536 * 1024 * 1024
-CPU_LIMIT_SECONDS = 60
-WALL_LIMIT_SECONDS = 120.0
+CPU_LIMIT_SECONDS = 120
+WALL_LIMIT_SECONDS = 300.0
 IN_PLACE_BYTES = 20_000
 """Text that came as text and is this short is read in a thread: a process would cost a hundred times what it guards."""
 

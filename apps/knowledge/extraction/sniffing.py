@@ -39,6 +39,8 @@ def sniff(content: bytes, *, filename: str, media_type: str) -> Kind:
     """
     if not content.strip():
         raise NoText("This file is empty. Upload one that has something in it.")
+    if not filename and media_type == "text/plain":  # it came as text, not as a file
+        return "markdown" if MARKDOWN.search(decode(content)) else "text"
     if b"%PDF-" in content[:1024]:
         return "pdf"
     if content.startswith(b"PK\x03\x04"):

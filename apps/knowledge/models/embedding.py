@@ -63,5 +63,5 @@ class EmbeddingIndex(TenantModel):
                 "Use another name for another model."
             )
         # Inside a tenant's transaction there is a connection; psycopg's raw cursor takes the file's $1 as it stands.
-        with RawCursor(connection.connection) as cursor:
+        with connection.wrap_database_errors, RawCursor(connection.connection) as cursor:
             cursor.execute(KEEP_VECTORS.text.encode(), [self.tenant_id, self.id, dimensions, list(chunks), list(vectors)])
