@@ -5,15 +5,13 @@ from __future__ import annotations
 import logging
 from smtplib import SMTPException
 
-from allauth.account.forms import default_token_generator
-from allauth.account.utils import user_pk_to_url_str
 from django.conf import settings
 from django.core.mail import EmailMessage
 from django.db import transaction
 from django.template.loader import render_to_string
-from django.urls import reverse
 from django.utils.translation import gettext
 
+from menhir.identity.letters import password_link
 from menhir.identity.models import User
 from menhir.tenancy.http import TenantRequest
 
@@ -43,13 +41,6 @@ def send(request: TenantRequest, user: User, *, is_new: bool) -> str:
 def sends_mail() -> bool:
     """Whether letters reach mailboxes; on one's own machine they are files instead."""
     return bool(settings.EMAIL_BACKEND == SMTP)
-
-
-def password_link(user: User) -> str:
-    """A link that works once, with which the person chooses a password."""
-    parts = {"uidb36": user_pk_to_url_str(user), "key": default_token_generator.make_token(user)}
-    path = reverse("account_reset_password_from_key", kwargs=parts)
-    return f"{settings.MENHIR_PUBLIC_URL}{path}"
 
 
 def _deliver(letter: EmailMessage) -> None:

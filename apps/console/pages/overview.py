@@ -125,7 +125,8 @@ def _concerns_of_documents(request: TenantRequest, now: datetime) -> Iterator[Co
     if stuck:
         words = ngettext("%(n)d document waits for more than half an hour.", "%(n)d documents wait for more than half an hour.", stuck)
         yield Concern("warn", words % {"n": stuck}, to(request, "collections"), gettext("Look at the collections"))
-    for collection in Collection.objects.within(request.tenant).with_document_counts().filter(count_failed__gt=0)[:SHOWN]:
+    collections: Any = Collection.objects.within(request.tenant).with_document_counts()
+    for collection in collections.filter(count_failed__gt=0).order_by("slug")[:SHOWN]:
         failed = collection.document_counts["failed"]
         words = ngettext("%(n)d document of “%(name)s” could not be read.", "%(n)d documents of “%(name)s” could not be read.", failed)
         href = to(request, "collection", collection=collection.slug) + "?status=failed"

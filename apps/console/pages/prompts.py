@@ -77,7 +77,7 @@ def index(request: TenantRequest) -> HttpResponse:
     """Every prompt."""
     archived = request.GET.get("show") == "archived"
     in_production = Release.objects.within(request.tenant).filter(label=PRODUCTION).select_related("version")
-    found = (
+    found: Any = (
         Prompt.objects.within(request.tenant)
         .filter(archived_at__isnull=not archived)
         .annotate(latest=Max("versions__number"), changed=Max("versions__created_at"))

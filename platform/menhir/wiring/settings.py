@@ -110,6 +110,7 @@ MIDDLEWARE = [
     "django_htmx.middleware.HtmxMiddleware",
     "allauth.account.middleware.AccountMiddleware",
     "menhir.tenancy.middleware.TenancyMiddleware",
+    "menhir.wiring.operators.OperatorMiddleware",
 ]
 TEMPLATES = [
     {

@@ -1,0 +1,129 @@
+"""The staff pages: for operators alone, one tenant at a time."""
+
+from __future__ import annotations
+
+import pytest
+from console.conftest import Console, words
+from django.test import Client
+from django.urls import reverse
+
+from apps.gateway.models import Provider, Route
+from menhir.tenancy.models import ApiKey
+from menhir.tenancy.transaction import tenant_transaction
+
+from stage.cast import Person
+
+LISTS = [
+    "tenancy_membership",
+    "tenancy_apikey",
+    "gateway_provider",
+    "gateway_route",
+    "assistants_assistant",
+    "prompts_prompt",
+    "prompts_version",
+    "prompts_release",
+    "knowledge_collection",
+    "knowledge_document",
+    "metering_call",
+    "metering_settlement",
+    "audit_entry",
+]
+
+
+@pytest.fixture
+def olga(mallory: Person) -> Client:
+    """An operator, who belongs to Globex and not to Acme."""
+    mallory.user.is_staff = mallory.user.is_superuser = True
+    mallory.user.save()
+    return mallory.browser()
+
+
+def choose(olga: Client, console: Console) -> None:
+    assert olga.post(reverse("admin:choose_tenant"), {"tenant": console.owner.tenant.slug}).status_code == 302
+
+
+def test_only_operators_come_in(console: Console) -> None:
+    for browser in (console.owner.browser(), Client(headers={"host": "localhost"})):
+        for page in ("admin:index", "admin:choose_tenant", "admin:identity_user_changelist", "admin:tenancy_apikey_changelist"):
+            answer = browser.get(reverse(page))
+            assert answer.status_code in {302, 403}
+            assert console.owner.email not in words(answer)
+
+
+def test_an_operator_signs_in_where_everybody_does() -> None:
+    answer = Client(headers={"host": "localhost"}).get("/staff/login/?next=/staff/", follow=True)
+    assert answer.request["PATH_INFO"] == "/accounts/login/"
+
+
+def test_without_a_tenant_chosen_there_are_no_rows(console: Console, olga: Client) -> None:
+    assert "No tenant chosen" in words(olga.get(reverse("admin:index")))
+    for name in LISTS:
+        assert olga.get(reverse(f"admin:{name}_changelist")).status_code == 302
+    assert console.owner.tenant.slug in words(olga.get(reverse("admin:choose_tenant") + f"?q={console.owner.tenant.slug}"))
+
+
+def test_every_list_of_the_chosen_tenant_opens(console: Console, olga: Client) -> None:
+    choose(olga, console)
+    assert "You are looking at Acme." in words(olga.get(reverse("admin:index")))
+    answers = {name: olga.get(reverse(f"admin:{name}_changelist") + "?q=a") for name in LISTS}
+    assert {name: answer.status_code for name, answer in answers.items()} == dict.fromkeys(LISTS, 200)
+    assert "Website" in words(olga.get(reverse("admin:tenancy_apikey_changelist")))
+    assert olga.get(reverse("admin:identity_user_changelist")).status_code == 200
+    assert olga.get(reverse("admin:tenancy_tenant_changelist")).status_code == 200
+
+
+def test_single_pages_open(console: Console, olga: Client) -> None:
+    choose(olga, console)
+    pages = {
+        "tenancy_apikey": console.key.id,
+        "prompts_prompt": console.prompt.id,
+        "knowledge_document": console.document.id,
+        "tenancy_membership": console.membership_id,
+        "tenancy_tenant": console.owner.tenant.id,
+        "identity_user": console.owner.user.id,
+    }
+    answers = {name: olga.get(reverse(f"admin:{name}_change", args=[noun])) for name, noun in pages.items()}
+    assert {name: answer.status_code for name, answer in answers.items()} == dict.fromkeys(pages, 200)
+    assert "Thirty days" not in words(answers["knowledge_document"])
+
+
+def test_a_provider_and_a_route_are_made_in_the_chosen_tenant(console: Console, olga: Client) -> None:
+    choose(olga, console)
+    given = {
+        "slug": "near",
+        "kind": "openai",
+        "base_url": "https://near.example.com/v1",
+        "headers": "{}",
+        "first_byte_timeout_seconds": "60",
+        "answer_timeout_seconds": "600",
+        "credential": "sk-typed-by-an-operator",
+    }
+    assert olga.post(reverse("admin:gateway_provider_add"), given).status_code == 302
+    with tenant_transaction(console.owner.tenant):
+        near = Provider.objects.within(console.owner.tenant).get(slug="near")
+    assert near.has_credential
+    assert "sk-typed" not in words(olga.get(reverse("admin:gateway_provider_change", args=[near.id])))
+    lines = {
+        "name": "big",
+        "targets-TOTAL_FORMS": "1",
+        "targets-INITIAL_FORMS": "0",
+        "targets-0-provider": str(near.id),
+        "targets-0-upstream_model": "big-1",
+        "targets-0-position": "0",
+    }
+    assert olga.post(reverse("admin:gateway_route_add"), lines).status_code == 302
+    with tenant_transaction(console.owner.tenant):
+        route = Route.objects.within(console.owner.tenant).get(name="big")
+        assert [target.upstream_model for target in route.targets.all()] == ["big-1"]
+
+
+def test_keys_are_revoked_from_the_list(console: Console, olga: Client) -> None:
+    choose(olga, console)
+    olga.post(reverse("admin:tenancy_apikey_changelist"), {"action": "revoke", "_selected_action": [str(console.key.id)]})
+    with tenant_transaction(console.owner.tenant):
+        assert not ApiKey.objects.within(console.owner.tenant).get(id=console.key.id).is_live
+
+
+def test_somebody_new_gets_a_link_and_no_password(olga: Client) -> None:
+    made = olga.post(reverse("admin:identity_user_add"), {"email": "Nora@Example.com", "name": "Nora", "is_active": "on"}, follow=True)
+    assert "/accounts/password/reset/key/" in words(made)
