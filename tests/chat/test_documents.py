@@ -59,7 +59,7 @@ def test_every_passage_is_marked_where_it_stands(browser, alice, bob, upload):
         page = browser(person).get(f"documents/{document.id}?chunk={chunk.id}").text
         assert marked(page) == chunk.text
         assert "On &lt;stones&gt;" in page
-        assert "<b>" not in page.partition('class="document-text"')[2].partition("</div>")[0]
+        assert "<b>" not in page.partition('class="reading-text"')[2].partition("</div>")[0]
 
 
 def test_a_long_document_is_read_part_by_part(browser, alice, upload):
