@@ -15,7 +15,7 @@ from uuid import UUID
 import structlog
 
 from menhir.errors import Unavailable
-from menhir.metering import rows
+from menhir.metering import prices, rows
 from menhir.metering.entries import NO_USAGE, Opening, Settlement, Usage
 from menhir.metering.process import Process
 from menhir.metering.writer import BatchWriter
@@ -52,6 +52,7 @@ class Ledger:
 
     async def start(self) -> None:
         """Make the days' partitions, register this process and begin to write. Calls are refused until the database is there."""
+        prices.load()
         self._unsettled.clear()
         self._process = Process(oldest_unsettled=self._oldest_unsettled)
         self._openings.start()

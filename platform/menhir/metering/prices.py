@@ -55,6 +55,11 @@ def known(*, provider: str, model: str) -> bool:
     return _model(provider, model) is not None
 
 
+def load() -> None:
+    """Read the table, which takes 65 ms that no call should wait for."""
+    get_snapshot()
+
+
 @dataclass(frozen=True, slots=True)
 class Tariff:
     """The prices of one model, in USD per million tokens; a price may rise with the size of the input."""

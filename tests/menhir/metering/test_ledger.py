@@ -70,11 +70,13 @@ async def test_a_thousand_callers_of_two_tenants_each_get_their_own_row(ledger, 
         assert row == (500, 500, 500)
 
 
-async def test_a_row_the_database_refuses_takes_no_other_with_it(ledger, acme, look, opening):
-    good, bad = opening(acme.id), opening(acme.id, estimate=Decimal(-1))
+@pytest.mark.parametrize("wrong", [{"estimate": Decimal(-1)}, {"model": "a\x00b"}, {"model": "\ud800"}, {"stream": None}])
+async def test_a_row_the_database_refuses_takes_no_other_with_it(ledger, acme, look, opening, wrong):
+    good, bad = opening(acme.id, model='"quoted" \\ \u20ac'), opening(acme.id, **wrong)
     results = await asyncio.gather(ledger.open(good), ledger.open(bad), return_exceptions=True)
     assert results[0] is None
-    assert isinstance(results[1], psycopg.errors.CheckViolation)
+    assert isinstance(results[1], psycopg.Error | TypeError)
+    assert entries(look, good)[0][0].model == '"quoted" \\ \u20ac'
     assert len(entries(look, good)[0]) == 1
     assert entries(look, bad)[0] == []
 
