@@ -130,4 +130,4 @@ def _plain(value: Any) -> str:
     """Django's SafeString, as an ordinary one."""
     if not isinstance(value, str):
         raise NotImplementedError
-    return "".join([value])
+    return "".join([value])  # noqa: FLY002  # formatting would give the SafeString again

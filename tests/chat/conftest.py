@@ -12,15 +12,17 @@ from uuid import UUID, uuid4
 
 import pytest
 import uvicorn
+from django.test import Client
+from websockets.asyncio.client import ClientConnection, connect
+
 from apps.assistants.models import Assistant
 from apps.chat.models import Conversation, Message
 from apps.gateway.models import Provider, Route
 from apps.prompts.models import Prompt
-from django.test import Client
 from menhir.tenancy.transaction import tenant_transaction
+
 from peers.upstream import Upstream
 from stage.cast import Person
-from websockets.asyncio.client import ClientConnection, connect
 
 PATIENCE_SECONDS = 20
 
@@ -107,8 +109,8 @@ class Tab:
     async def say(self, **words: object) -> None:
         await self.socket.send(json.dumps(words, default=str))
 
-    async def ask(self, text: str, *, below: object = None, id: object = None) -> None:
-        await self.say(type="ask", id=id or uuid4(), text=text, below=below)
+    async def ask(self, text: str, *, below: object = None, as_id: object = None) -> None:
+        await self.say(type="ask", id=as_id or uuid4(), text=text, below=below)
 
     async def hear(self, *kinds: str) -> dict:
         """The next event of one of these kinds; what comes before it is kept in `heard`."""

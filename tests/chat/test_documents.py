@@ -7,6 +7,7 @@ from html import unescape
 from uuid import uuid4
 
 import pytest
+
 from apps.chat.models import Citation, Conversation, Message
 from apps.gateway.models import Provider, Route
 from apps.knowledge import ingestion

@@ -7,20 +7,21 @@ from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
+from chat.conftest import begun, messages_of
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
 from apps.chat.draft import Draft
 from apps.chat.history import by_day
 from apps.chat.models import Citation, Conversation, Message, Status
 from apps.chat.purge import purge
 from apps.chat.settlement import settle
 from apps.chat.transcript import SHOWN_AT_ONCE
-from django.db import connection
-from django.test.utils import CaptureQueriesContext
-from django.utils import timezone
 from menhir.postgres.ids import uuid7
 from menhir.tenancy.transaction import tenant_transaction
-from stage.servers import eventually
 
-from chat.conftest import begun, messages_of
+from stage.servers import eventually
 
 
 def said(person, conversation, *turns, tail=None):
@@ -46,13 +47,17 @@ def test_asking_without_scripts(browser, alice, assistant):
     answer = web.post("", text="What is a <b>menhir</b>?", model="assistant:docs")
     assert answer.status_code == 302
     conversation = conversation_in(answer.headers["location"])
-    page = eventually(lambda: (page := web.get(f"c/{conversation}").text) and "one standing stone" in page and "aria-busy" not in page and page)
+    page = eventually(
+        lambda: (page := web.get(f"c/{conversation}").text) and "one standing stone" in page and "aria-busy" not in page and page
+    )
     assert "What is a &lt;b&gt;menhir&lt;/b&gt;?" in page
     assert "<title>What is a &lt;b&gt;menhir&lt;/b&gt;?</title>" in page
     assert "http-equiv" not in page
     below = re.search(r'name="below" value="([0-9a-f-]+)"', page)[1]
     assert web.post(f"c/{conversation}/questions", text="And then?", below=below).status_code == 302
-    eventually(lambda: web.get(f"c/{conversation}").text.count("one standing stone, and this answer is made of words") == 2 * 2)  # shown, and to copy
+    eventually(
+        lambda: web.get(f"c/{conversation}").text.count("one standing stone, and this answer is made of words") == 2 * 2
+    )  # shown, and to copy
 
 
 def test_a_reload_in_mid_answer_shows_the_text_so_far(browser, alice, assistant):
@@ -84,7 +89,8 @@ def test_regenerate_and_choose_without_scripts(browser, alice, assistant):
 
 
 @pytest.mark.parametrize(
-    ("text", "model"), [("", "assistant:docs"), ("   ", "assistant:docs"), ("x" * 32_001, "assistant:docs"), ("Hi", "assistant:none"), ("Hi", "")]
+    ("text", "model"),
+    [("", "assistant:docs"), ("   ", "assistant:docs"), ("x" * 32_001, "assistant:docs"), ("Hi", "assistant:none"), ("Hi", "")],
 )
 def test_a_refused_question_begins_nothing(browser, alice, assistant, text, model):
     assistant(alice)
@@ -241,7 +247,16 @@ def test_the_queries_of_a_page_do_not_grow_with_the_conversation(alice):
 
 
 def passage(number, *, text="The stone stands.", **more):
-    return {"id": str(number), "chunk": str(uuid7()), "document": str(uuid7()), "title": f"Doc {number}", "start": 5, "end": 22, "text": text, **more}
+    return {
+        "id": str(number),
+        "chunk": str(uuid7()),
+        "document": str(uuid7()),
+        "title": f"Doc {number}",
+        "start": 5,
+        "end": 22,
+        "text": text,
+        **more,
+    }
 
 
 def test_only_cited_passages_are_sources_in_the_order_they_were_given(browser, alice):

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from asgiref.sync import sync_to_async
+from chat.conftest import Document, Web, begun, messages_of, opened
+
 from apps.chat.markdown import render
 from apps.chat.models import Status
-from asgiref.sync import sync_to_async
-
-from chat.conftest import Document, Web, begun, messages_of, opened
 
 pytestmark = pytest.mark.slow
 

@@ -6,13 +6,14 @@ import asyncio
 from uuid import uuid4
 
 import pytest
-from apps.chat.markdown import render
-from apps.chat.models import Status
 from asgiref.sync import sync_to_async
-from peers.script import TEXT
+from chat.conftest import Document, begun, messages_of, opened
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from chat.conftest import Document, begun, messages_of, opened
+from apps.chat.markdown import render
+from apps.chat.models import Status
+
+from peers.script import TEXT
 
 WHOLE = " ".join(TEXT.split())
 
@@ -52,7 +53,10 @@ async def test_the_model_is_told_the_branch_and_the_conversation(server, alice, 
         await tab.hear_turn_and_end()
         await tab.ask("Another first")
         await tab.hear_turn_and_end()
-    sent = [[(message["role"], message["content"].strip()) for message in body["messages"] if message["role"] != "system"] for body in upstream.stats.bodies]
+    sent = [
+        [(message["role"], message["content"].strip()) for message in body["messages"] if message["role"] != "system"]
+        for body in upstream.stats.bodies
+    ]
     assert sent == [
         [("user", "First")],
         [("user", "First"), ("assistant", WHOLE), ("user", "Second")],
@@ -155,9 +159,9 @@ async def test_the_same_question_sent_again_is_asked_once(server, alice, assista
     talk = await sync_to_async(begun)(alice)
     mine = uuid4()
     async with opened(server.base_url, alice, talk.id) as tab:
-        await tab.ask("Once", id=mine)
+        await tab.ask("Once", as_id=mine)
         await tab.hear_turn_and_end()
-        await tab.ask("Once", id=mine)
+        await tab.ask("Once", as_id=mine)
         again = await tab.hear("turn", "problem")
     assert again["type"] == "turn"
     assert str(mine) in again["html"]

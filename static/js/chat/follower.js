@@ -1,24 +1,32 @@
 // Follows the end of a scrolling box while the reader is at it; else a button says that there is more below.
-const NEAR_PX = 64;
+const NEAR_PX = 24;
+const UPWARDS = new Set(["PageUp", "Home", "ArrowUp"]);
 
 export function follower(box, button) {
   let following = true;
+  let before = 0;
 
   const isAtEnd = () => box.scrollHeight - box.scrollTop - box.clientHeight < NEAR_PX;
   const show = () => (button.hidden = following || isAtEnd());
   const toEnd = () => {
     following = true;
     box.scrollTop = box.scrollHeight;
+    before = box.scrollTop;
     show();
   };
+  const letGo = () => {
+    following = box.scrollHeight <= box.clientHeight;
+  };
 
-  // Scrolling up lets go at once, even a little; coming back to the end takes hold again.
-  let before = 0;
+  // Whoever moves up lets go at once, before the first pixel; whoever comes down to the end takes hold again.
+  box.addEventListener("wheel", (event) => event.deltaY < 0 && letGo(), { passive: true });
+  box.addEventListener("touchmove", letGo, { passive: true });
+  box.addEventListener("keydown", (event) => UPWARDS.has(event.key) && letGo());
   box.addEventListener(
     "scroll",
     () => {
-      following = box.scrollTop < before - 1 ? false : following || isAtEnd();
-      if (isAtEnd() && box.scrollTop >= before) following = true;
+      if (box.scrollTop < before - 1) letGo();
+      else if (box.scrollTop > before && isAtEnd()) following = true;
       before = box.scrollTop;
       show();
     },
