@@ -30,7 +30,7 @@ PROBE_EVERY_SECONDS = 2.0
 ANSWER_WITHIN_SECONDS = 2.0
 CONNECT_TIMEOUT_SECONDS = 3
 FIRST_PAUSE_SECONDS = 0.1
-LONGEST_PAUSE_SECONDS = 2.0
+LONGEST_PAUSE_SECONDS = 1.0
 MOST_CHANNEL_BYTES = 63
 
 log = structlog.get_logger(__name__)
@@ -161,7 +161,8 @@ class Listener:
                     self._alive, self._heard = False, frozenset()
                     await connection.close()
             except (psycopg.Error, OSError) as error:
-                log.warning("listener.away", error=str(error).strip())
+                if pause == FIRST_PAUSE_SECONDS:
+                    log.warning("listener.away", error=str(error).strip())
             self._tried.set()
             # Jitter: after a database restart the processes of an installation do not come all at once.
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311

@@ -22,7 +22,7 @@ def of_group(group: str) -> str:
     """The channel of a group's messages.
 
     >>> of_group("conversation")
-    'menhir_layer_3'
+    'menhir_layer_9'
     """
     return f"menhir_layer_{crc32(group.encode()) % SHARDS}"
 

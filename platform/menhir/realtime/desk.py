@@ -95,7 +95,8 @@ class Desk:
             self._posting = None
 
     async def _write(self, letters: list[Letter]) -> Exception | None:
-        until = self._loop.time() + PATIENCE_SECONDS
+        began = self._loop.time()
+        away = False
         while True:
             try:
                 await self.all(
@@ -108,8 +109,10 @@ class Desk:
                     expiry_seconds=self._expiry_seconds,
                 )
             except AWAY as error:
-                log.warning("layer.away", messages=len(letters), error=str(error).strip())
-                if self._loop.time() >= until:
+                if not away:
+                    log.warning("layer.away", messages=len(letters), error=str(error).strip())
+                    away = True
+                if self._loop.time() >= began + PATIENCE_SECONDS:
                     return Unavailable("Messages cannot be sent at the moment.")
                 await asyncio.sleep(PAUSE_SECONDS)
             except (psycopg.Error, RuntimeError) as error:

@@ -97,7 +97,8 @@ class Hub:
             try:
                 rows = await self._news_of([(tail, after)])
             except AWAY as error:
-                log.warning("journal.unread", run=str(tail.run_id), error=str(error).strip())
+                if pause == FIRST_PAUSE_SECONDS:
+                    log.warning("journal.unread", run=str(tail.run_id), error=str(error).strip())
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
                 continue
@@ -157,7 +158,8 @@ class Hub:
                 await self._catch_up(asked)
                 pause = FIRST_PAUSE_SECONDS
             except (*AWAY, psycopg.Error) as error:
-                log.warning("journal.unread", runs=len(asked), error=str(error).strip())
+                if pause == FIRST_PAUSE_SECONDS:
+                    log.warning("journal.unread", runs=len(asked), error=str(error).strip())
                 for tail in asked:
                     self._look_at(tail)
                 await asyncio.sleep(pause)

@@ -63,18 +63,23 @@ class Inbox:
         self._rung.clear()
 
     def _read_on(self) -> None:
-        if self._reading is None or self._reading.done():
-            self._reading = asyncio.get_running_loop().create_task(self._read(), name="layer reading")
+        loop = asyncio.get_running_loop()
+        if self._reading is None or self._reading.done() or self._reading.get_loop() is not loop:
+            self._reading = loop.create_task(self._read(), name="layer reading")
 
     async def _read(self) -> None:
+        away = False
         while self._deaf or self._rung:
             try:
                 if self._deaf:
                     await self._read_missed()
                     self._deaf = False
                 await self._read_rung()
+                away = False
             except AWAY as error:
-                log.warning("layer.unread", messages=len(self._rung), error=str(error).strip())
+                if not away:
+                    log.warning("layer.unread", messages=len(self._rung), error=str(error).strip())
+                    away = True
                 await asyncio.sleep(PAUSE_SECONDS)
             except psycopg.Error:
                 log.exception("layer.unreadable")

@@ -84,7 +84,8 @@ class Process:
                 await self._keep_house()
                 pause = BEAT_SECONDS
             except (*AWAY, psycopg.Error) as error:
-                log.warning("journal.unheard", error=str(error).strip())
+                if pause == BEAT_SECONDS:
+                    log.warning("journal.unheard", error=str(error).strip())
                 self._may_sweep_from = asyncio.get_running_loop().time() + SILENT_SECONDS
                 pause = RETRY_SECONDS
 

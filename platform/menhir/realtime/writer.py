@@ -74,7 +74,8 @@ class Writer:
                 await self._flush(runs)
                 pause = FIRST_PAUSE_SECONDS
             except AWAY as error:
-                log.warning("journal.away", runs=len(self._changed), error=str(error).strip())
+                if pause == FIRST_PAUSE_SECONDS:
+                    log.warning("journal.away", runs=len(self._changed), error=str(error).strip())
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
             except Exception:

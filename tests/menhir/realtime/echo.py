@@ -12,7 +12,7 @@ async def main(group: str) -> None:
     layer = PostgresChannelLayer()
     channel = await layer.new_channel()
     await layer.group_add(group, channel)
-    print("ready", flush=True)  # noqa: T201
+    print("ready", flush=True)
     while True:
         message = await layer.receive(channel)
         await layer.send(message["reply"], {"n": message["n"]})

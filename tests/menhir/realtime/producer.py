@@ -16,7 +16,7 @@ async def main(tenant_id: UUID) -> None:
     await listener.start()
     await journal.start()
     run = await journal.begin(tenant_id, "conversation:1")
-    print("run", run.id, flush=True)  # noqa: T201
+    print("run", run.id, flush=True)
     while not run.stop_requested.is_set():
         await run.append({"kind": "text", "text": f"word {run.seq + 1}"})
         await asyncio.sleep(0.01)
