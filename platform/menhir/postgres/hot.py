@@ -9,8 +9,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 from uuid import UUID
+from weakref import WeakSet
+
+from django.db import transaction
 
 from menhir.postgres import notify
 from menhir.postgres.listener import listener
@@ -21,13 +24,24 @@ LONGEST_SECONDS = 300.0
 MOST_ENTRIES = 50_000
 
 V = TypeVar("V")
+_caches: WeakSet[HotCache[Any]] = WeakSet()
 Owner = UUID | None
 """Whose entry it is; None is for what is looked up before a tenant is known, and is evicted by any tenant's bell of its kind."""
 
 
 def notify_changed(kind: str, tenant_id: UUID) -> None:
-    """Say, at commit, that configuration of this kind changed for a tenant."""
+    """Say, at commit, that configuration of this kind changed for a tenant.
+
+    Other processes hear the bell. This one forgets before the commit returns to its caller: his very next call must not meet the old.
+    """
     notify.now(CHANNEL, f"{kind} {tenant_id}")
+    transaction.on_commit(lambda: _forget(kind, tenant_id))
+
+
+def _forget(kind: str, tenant_id: UUID) -> None:
+    for cache in tuple(_caches):
+        if cache.kind == kind:
+            cache.evict(tenant_id)
 
 
 class HotCache(Generic[V]):
@@ -40,6 +54,7 @@ class HotCache(Generic[V]):
         self._loading: dict[tuple[Owner, object], asyncio.Task[V | None]] = {}
         self._count = 0
         self._generation = 0
+        _caches.add(self)
         listener.subscribe(CHANNEL, self._rung)
         listener.on_reconnect(self.clear)
 
@@ -65,7 +80,8 @@ class HotCache(Generic[V]):
         try:
             value = await load()
         finally:
-            self._loading.pop((owner, key), None)
+            if self._loading.get((owner, key)) is asyncio.current_task():
+                del self._loading[owner, key]
         # A bell that rang while we read may be about what we read: then it is used once and not kept.
         if generation == self._generation:
             if self._count >= MOST_ENTRIES:
@@ -80,12 +96,15 @@ class HotCache(Generic[V]):
         self._generation += 1
         self._count = 0
         self._entries.clear()
+        self._loading.clear()
 
     def evict(self, tenant_id: UUID) -> None:
         """Forget what is a tenant's, and what was looked up before a tenant was known."""
         self._generation += 1
         for owner in (tenant_id, None):
             self._count -= len(self._entries.pop(owner, ()))
+        for spot in [spot for spot in tuple(self._loading) if spot[0] in {tenant_id, None}]:
+            self._loading.pop(spot, None)  # whoever asks from now on must not get what was read before
 
     def _rung(self, payload: str) -> None:
         kind, _, tenant_id = payload.partition(" ")

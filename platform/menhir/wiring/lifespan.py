@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 
 from apps.assistants.front import application as data_plane
@@ -16,6 +16,8 @@ from menhir.metering.ledger import ledger
 from menhir.postgres import pools
 from menhir.postgres.listener import listener
 from menhir.realtime.journal import journal
+
+SETTLE_SECONDS = 10.0
 
 
 @dataclass(slots=True)
@@ -43,4 +45,5 @@ async def running() -> AsyncIterator[None]:
             yield
         finally:
             state.accepting = False
-            await asyncio.sleep(0)  # those who were just woken see it before parts stop
+            with suppress(TimeoutError):  # what talks on is cancelled by its parts, and billed for what it said
+                await asyncio.wait_for(client.settled(), timeout=SETTLE_SECONDS)
