@@ -9,10 +9,8 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
-
-from openai import APIConnectionError, APIStatusError
 
 from apps.assistants import resolution
 from apps.assistants.confidence import confidence
@@ -22,6 +20,9 @@ from apps.gateway import routing
 from apps.gateway.client import client_for
 from menhir.errors import Conflict, Invalid, LimitReached, MenhirError, TooLarge, Unavailable
 from menhir.tenancy.principal import Principal
+
+if TYPE_CHECKING:
+    from openai import APIStatusError
 
 PLAIN_ROUTE: Final = "extract"
 REFUSALS: Final[Mapping[int, type[MenhirError]]] = {
@@ -67,6 +68,8 @@ async def ask(
     if collection is not None:
         (collection_id,) = await resolution.collections_named(by.tenant_id, [collection], param="collection")
     body: dict[str, Any] = {"menhir": options}
+    from openai import APIConnectionError, APIStatusError  # held only by a process that asks
+
     if session_id is not None:
         body["metadata"] = {"session_id": str(session_id)}
     try:

@@ -13,10 +13,11 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import httpx2
-from openai import AsyncOpenAI
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+
+    from openai import AsyncOpenAI
 
     from menhir.tenancy.principal import Principal
 
@@ -46,6 +47,8 @@ def client_for(principal: Principal) -> AsyncOpenAI:
 
     It does not retry: the gateway behind it does.
     """
+    from openai import AsyncOpenAI  # 20 MB of types: a process that asks nothing itself need not hold them
+
     return AsyncOpenAI(
         api_key="in-process",
         base_url=BASE_URL,
