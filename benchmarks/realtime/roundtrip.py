@@ -7,9 +7,11 @@ Two processes, 125 clients in each; a database of its own in a temporary folder 
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import platform
+import shutil
 import statistics
 import subprocess
 import sys
@@ -124,21 +126,23 @@ def tenant() -> str:
 
 def main() -> None:
     """Run every phase and write the result."""
-    with tempfile.TemporaryDirectory(prefix="menhir-bench-") as folder:
-        database = prepare(Path(folder))
-        load = os.getloadavg()[0]
-        owner = tenant()
-        a, b = Side("a", "b"), Side("b", "a")
-        assert (a.hear(), b.hear()) == ("up", "up")
-        rows = [
-            row("one pair, 20 questions a second each", *layer(a, b, count=1, every=0.05, seconds=5), 5),
-            row("250 clients, one question a second each", *layer(a, b, count=125, every=1.0, seconds=12), 12),
-            row("250 clients, four questions a second each", *layer(a, b, count=125, every=0.25, seconds=8), 8),
-            row("pieces: 50 streams of 50 a second, 5 readers each", *stream(a, b, tenant=owner, runs=50, readers=5, seconds=10), 10),
-        ]
-        for side in (a, b):
-            side.tell(None)
-            side.process.wait(20)
+    folder = Path(tempfile.mkdtemp(prefix="menhir-bench-"))
+    # Registered first, so that it runs after the embedded server has been stopped.
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    database = prepare(folder)
+    load = os.getloadavg()[0]
+    owner = tenant()
+    a, b = Side("a", "b"), Side("b", "a")
+    assert (a.hear(), b.hear()) == ("up", "up")
+    rows = [
+        row("one pair, 20 questions a second each", *layer(a, b, count=1, every=0.05, seconds=5), 5),
+        row("250 clients, one question a second each", *layer(a, b, count=125, every=1.0, seconds=12), 12),
+        row("250 clients, four questions a second each", *layer(a, b, count=125, every=0.25, seconds=8), 8),
+        row("pieces: 50 streams of 50 a second, 5 readers each", *stream(a, b, tenant=owner, runs=50, readers=5, seconds=10), 10),
+    ]
+    for side in (a, b):
+        side.tell(None)
+        side.process.wait(20)
     now = datetime.now(UTC)
     conditions = (
         f"{os.cpu_count()} cores, {platform.system()} {platform.release()}, Python {platform.python_version()}, {database}; "
