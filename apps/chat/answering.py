@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import openai
 import structlog
 from django.db import DatabaseError
+from openai import AsyncStream
+from openai.types.chat import ChatCompletionChunk, ChatCompletionMessageParam
 
 from apps.chat.draft import PASSAGES, TEXT, Draft
 from apps.chat.models import Failure, Status
@@ -90,9 +92,9 @@ async def write(principal: Principal, turn: Turn, run: Run) -> None:
 
 async def _read(principal: Principal, turn: Turn, run: Run, draft: Draft) -> None:
     """Ask, and journal what comes as it comes."""
-    stream = await client_for(principal).chat.completions.create(
+    stream: AsyncStream[ChatCompletionChunk] = await client_for(principal).chat.completions.create(
         model=turn.model,
-        messages=turn.history,  # type: ignore[arg-type]  # roles and texts, as the wire has them
+        messages=cast("list[ChatCompletionMessageParam]", turn.history),
         metadata={"session_id": str(turn.conversation_id)},
         stream=True,
     )

@@ -8,7 +8,7 @@ by block (see `live`).
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, TypeAlias
@@ -235,7 +235,7 @@ def _parser() -> MarkdownIt:
     parser.inline.ruler.before("escape", "math", _math_rule)
     parser.inline.ruler.before("link", "citation", _citation_rule)
     parser.validateLink = lambda url: SAFE_LINK.match(url) is not None  # type: ignore[method-assign]
-    for name, rule in {
+    rules: dict[str, Callable[..., str]] = {
         "citation": _citation,
         "math": _math,
         "image": _image,
@@ -248,7 +248,8 @@ def _parser() -> MarkdownIt:
         "td_open": _cell_open,
         "heading_open": _heading_open,
         "heading_close": _heading_close,
-    }.items():
+    }
+    for name, rule in rules.items():
         parser.add_render_rule(name, rule)
     return parser
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from typing import Any, cast
 from uuid import UUID
 
 from apps.chat.draft import Draft
@@ -11,7 +13,6 @@ from apps.chat.rows import in_tenant
 from apps.chat.settlement import settle_from
 from apps.chat.transcript import Shown
 from menhir.postgres import pools
-from menhir.realtime.errors import NoSuchRun
 from menhir.realtime.hub import FIND
 from menhir.realtime.journal import journal
 from menhir.tenancy.principal import Principal
@@ -51,18 +52,16 @@ async def so_far(tenant_id: UUID, run_id: UUID | None) -> tuple[Draft, int]:
     draft = Draft()
     seq = 0
     async with pools.app.tenant(tenant_id) as connection:
-        run = await FIND.one(connection, tenant_id=tenant_id, run_id=run_id) if run_id else None
-    if run is None:
+        run = await FIND.one(connection, tenant_id=tenant_id, run_id=run_id)
+    if run is None or run_id is None:
         draft.outcome = "interrupted"
         return draft, seq
     if run.stored_seq:
-        try:
-            async with aclosing(journal.follow(tenant_id, run_id)) as events:
-                async for seq, event in events:
-                    draft.take(event)
-                    if seq >= run.stored_seq:
-                        break
-        except NoSuchRun:
-            draft.outcome = "interrupted"
+        events = cast("AsyncGenerator[tuple[int, dict[str, Any]]]", journal.follow(tenant_id, run_id))
+        async with aclosing(events):
+            async for seq, event in events:
+                draft.take(event)
+                if seq >= run.stored_seq:
+                    break
     draft.outcome = draft.outcome or run.outcome
     return draft, seq

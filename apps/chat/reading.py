@@ -31,11 +31,13 @@ class Reading:
 
 def read(principal: Principal, document_id: UUID, *, chunk_id: UUID | None = None, offset: int = 0) -> Reading:
     """The part of a document around a passage, or from a character on. Raises NotFound for another tenant's."""
-    found = Document.objects.within(principal.tenant_id).without_text().filter(id=document_id).annotate(length=Length("text")).first()
+    documents = Document.objects.within(principal.tenant_id).filter(id=document_id)
+    found: Document | None = documents.without_text().first()
     if found is None:
         raise NotFound
+    length: int = documents.values_list(Length("text"), flat=True).get()
     start, end, lost = _passage(principal, found, chunk_id)
-    begin = max(0, start - LEAD_CHARACTERS) if end else min(max(0, offset), max(0, found.length - 1))
+    begin = max(0, start - LEAD_CHARACTERS) if end else min(max(0, offset), max(0, length - 1))
     text = _text(found, begin, WINDOW_CHARACTERS)
     if begin and (line := text.find("\n", 0, max(start - begin, 400))) >= 0:
         begin, text = begin + line + 1, text[line + 1 :]
@@ -47,7 +49,7 @@ def read(principal: Principal, document_id: UUID, *, chunk_id: UUID | None = Non
         passage=text[first:last],
         below=text[last:],
         earlier=max(0, begin - WINDOW_CHARACTERS + 1) if begin else None,
-        later=stop if stop < found.length else None,
+        later=stop if stop < length else None,
         lost=lost,
     )
 

@@ -15,6 +15,7 @@ from apps.assistants.models import Assistant
 from apps.chat.errors import AnswerRunning, BadRequest, EmptyQuestion, LongQuestion, NoSuchMessage, UnknownModel
 from apps.chat.models import Author, Conversation, Message, Status, title_of
 from apps.chat.tree import Tree
+from menhir.errors import Forbidden
 from menhir.postgres.ids import uuid7
 from menhir.tenancy.principal import Principal
 
@@ -43,6 +44,8 @@ class Turn:
 def begin(principal: Principal, *, model: str, text: str) -> Conversation:
     """Open a conversation whose title is the first words of its first question."""
     text = question_of(text)
+    if principal.user_id is None:
+        raise Forbidden("Conversations belong to people.")
     slug = model.removeprefix("assistant:")
     if not Assistant.objects.within(principal.tenant_id).filter(slug=slug).exists():
         raise UnknownModel(param="model")

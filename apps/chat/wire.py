@@ -106,7 +106,7 @@ class Problem(_Event):
     message: str
 
 
-_decoder = msgspec.json.Decoder(Said)
+_decoder: msgspec.json.Decoder[Said] = msgspec.json.Decoder(Said)
 
 
 def said(text: str | None) -> Said:

@@ -40,7 +40,7 @@ def choose(request: TenantRequest, conversation: UUID) -> HttpResponseBase:
 
 
 def _message(request: TenantRequest) -> UUID:
-    message: UUID | None = uuid_in(request, "message")
+    message = uuid_in(request, "message")
     if message is None:
         raise NoSuchMessage
     return message

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from functools import wraps
-from typing import Any
+from typing import Any, TypeAlias
+from uuid import UUID
 
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect
 from django.urls import reverse
 
+from apps.chat.errors import BadRequest
 from menhir.errors import MenhirError, NotFound
 from menhir.tenancy.http import TenantRequest
+
+AsyncView: TypeAlias = Callable[..., Coroutine[Any, Any, HttpResponseBase]]
 
 
 def refusing(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
@@ -30,7 +34,7 @@ def refusing(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpRespons
     return wrapped
 
 
-def refusing_async(view: Callable[..., Awaitable[HttpResponseBase]]) -> Callable[..., Awaitable[HttpResponseBase]]:
+def refusing_async(view: AsyncView) -> AsyncView:
     """The same for async views."""
 
     @wraps(view)
@@ -57,12 +61,8 @@ def to(request: TenantRequest, name: str, **arguments: Any) -> str:
     return reverse(f"chat:{name}", kwargs={"tenant": request.tenant.slug, **arguments})
 
 
-def uuid_in(request: HttpRequest, field: str) -> Any:
+def uuid_in(request: HttpRequest, field: str) -> UUID | None:
     """An id from a form; None when it is empty. Raises BadRequest for anything else."""
-    from uuid import UUID
-
-    from apps.chat.errors import BadRequest
-
     given = request.POST.get(field, "")
     try:
         return UUID(given) if given else None
