@@ -36,6 +36,7 @@ from machine import Load, cpu_seconds, described, free_port, get, pin, pinned, r
 SCRIPT = HERE / "request.lua"
 WARM_UP_SECONDS = 3
 MENHIR_CORE, LOAD_CORE = 0, 1
+CALM_LOAD = 0.5
 # Where the database runs: with Menhir, so that one core bears all of it, or beside, as a server of its own would.
 LAYOUTS = {"web + PostgreSQL on the core": MENHIR_CORE, "web on the core, PostgreSQL beside": LOAD_CORE}
 
@@ -69,6 +70,7 @@ def main() -> None:
             raise SystemExit(f"The benchmark needs {tool}: apt-get install {'wrk' if tool == 'wrk' else 'util-linux'}")
     if (os.cpu_count() or 1) <= LOAD_CORE:
         raise SystemExit("The benchmark needs two cores: one for Menhir, one for the load.")
+    busy = os.getloadavg()[0]
     rows: list[Row] = []
     with tempfile.TemporaryDirectory(prefix="menhir-bench-") as name, fake_upstream(Path(name)) as upstream:
         rows += [
@@ -81,7 +83,7 @@ def main() -> None:
                 rows += measured(what, installed, Path(name), options)
             asked = int(get(f"{upstream}/count")) - before
             settled = ledger(installed)
-    report(rows, asked=asked, settled=settled, options=options)
+    report(rows, asked=asked, settled=settled, busy=busy, options=options)
     if asked != settled:
         raise SystemExit(f"The upstream answered {asked} calls and the ledger has {settled}.")
 
@@ -156,16 +158,17 @@ def ledger(installed: Installation) -> int:
     return settled
 
 
-def report(rows: list[Row], *, asked: int, settled: int, options: argparse.Namespace) -> None:
+def report(rows: list[Row], *, asked: int, settled: int, busy: float, options: argparse.Namespace) -> None:
     now = datetime.now(UTC)
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
     lines = [
         f"# Relay, {now:%Y-%m-%d}",
         "",
-        f"Commit {commit or '?'}; {described()}.",
+        f"Commit {commit or '?'}; {described()}; load average before the run: {busy:.1f}"
+        + (" — OTHERS WERE AT WORK, the figures are too low." if busy > CALM_LOAD else "."),
         f"Menhir's `web` (one process) pinned to core {MENHIR_CORE}, wrk and the fake upstream to core {LOAD_CORE}; loopback; whole (not",
-        f"streamed) chat completions; {options.seconds} s a line after {WARM_UP_SECONDS} s of warming up; PostgreSQL 18 (embedded) with its usual",
-        "durability, each call opened and settled by a committed row. Compare within one run only: machines are noisy.",
+        f"streamed) chat completions; {options.seconds} s a line after {WARM_UP_SECONDS} s of warming up; PostgreSQL 18 (embedded), its",
+        "durability as usual, each call opened and settled by a committed row. Compare within one run only: machines are noisy.",
         "",
         "| | connections | req/s | p50 ms | p99 ms | CPU s per 1,000: web | …: PostgreSQL | web RSS MB | errors |",
         "|---|---:|---:|---:|---:|---:|---:|---:|---:|",

@@ -84,7 +84,7 @@ async def test_a_row_the_database_refuses_takes_no_other_with_it(ledger, acme, l
 async def test_a_day_without_a_partition_is_made_rather_than_a_call_lost(ledger, acme, look, opening, settlement):
     furthest = datetime.now(UTC) + timedelta(days=7)
     for table in ("metering_call", "metering_settlement"):
-        look(f"DROP TABLE {table}_{furthest:%Y%m%d}")
+        look(f"DROP TABLE IF EXISTS {table}_{furthest:%Y%m%d}")
     call = opening(acme.id, opened_at=furthest)
     await ledger.open(call)
     await ledger.settle(settlement(call))
@@ -275,3 +275,13 @@ async def test_a_process_leaves_its_row_behind_only_while_calls_are_open(acme, l
 async def test_a_ledger_that_is_not_running_opens_nothing(acme, opening):
     with pytest.raises(Unavailable):
         await Ledger().open(opening(acme.id))
+
+
+async def test_the_hourly_job_makes_the_coming_days(look):
+    from menhir.metering.jobs import make_partitions
+
+    furthest = datetime.now(UTC) + timedelta(days=7)
+    look(f"DROP TABLE IF EXISTS metering_call_{furthest:%Y%m%d}")
+    await make_partitions(timestamp=0)
+    (row,) = look("SELECT to_regclass(%s) IS NOT NULL AS made", f"metering_call_{furthest:%Y%m%d}")
+    assert row.made
