@@ -231,3 +231,18 @@ async def test_a_huge_context_does_not_stop_the_event_loop():
     assert "New key" in await said(many, "How do I create an API key?")
     watching.cancel()
     assert longest < 0.25
+
+
+async def test_under_a_heading_that_asks_the_question_the_answer_begins_at_its_beginning():
+    guide = grounds(
+        ("Guide", "# Guide\n\n## Upload a document\n\nDrop files onto the page. Each shows its progress.\n\nUploading twice does nothing.")
+    )
+    assert (await said(guide, "How do I upload a document?")).startswith("Drop files onto the page.")
+
+
+def test_a_passage_cut_in_the_middle_of_code_is_code_up_to_the_fence():
+    found = units("client = OpenAI()\nprint(client)\n```\n\nThat is all.")
+    assert [(unit.kind, unit.text) for unit in found] == [
+        ("code", "```\nclient = OpenAI()\nprint(client)\n```"),
+        ("sentence", "That is all."),
+    ]

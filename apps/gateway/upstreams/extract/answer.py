@@ -50,7 +50,7 @@ def _cited(quote: Quote, citation: str) -> str:
     if not citation:
         return text
     if quote.unit.kind == "code":
-        return f"{citation}\n\n{text}"
+        return f"{text}\n\n{citation}"
     if quote.unit.kind == "group":
         lead, _, body = text.partition("\n\n")
         return f"{lead} {citation}\n\n{body}"

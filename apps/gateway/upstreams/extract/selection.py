@@ -23,6 +23,7 @@ B = 0.5
 HEADING_WEIGHT = 0.6
 TITLE_WEIGHT = 0.25
 PASSAGE_PRIOR = 0.3
+CODE_WEIGHT = 0.6  # its words are names, and match by accident
 
 MOST_UNITS_READ = 4_000
 MOST_WEIGHED = 60
@@ -90,7 +91,10 @@ def _scored(asked: Mapping[str, float], passages: Sequence[Passage]) -> list[Can
     weight = {word: 0.5 * emphasis + rarity[word] / rarest for word, emphasis in asked.items()}
     whole = sum(weight.values())
     scored = []
+    places: Counter[tuple[int, str]] = Counter()
     for quote, bag, above in zip(read, bags, headings, strict=True):
+        place = places[quote.order[0], quote.unit.heading]
+        places[quote.order[0], quote.unit.heading] += 1
         if not any(word in bag or word in above for word in asked):
             continue
         title = words(quote.passage.title)
@@ -98,8 +102,10 @@ def _scored(asked: Mapping[str, float], passages: Sequence[Passage]) -> list[Can
         length = K1 * (1 - B + B * bag.total() / mean)
         bm25 = sum(rarity[word] * count * (K1 + 1) / (count + length) for word, count in counts.items())
         fit = sum(weight[word] * min(1.0, count) for word, count in counts.items()) / whole
-        prior = 1 + PASSAGE_PRIOR / (1 + quote.order[0])
-        scored.append(Candidate(quote, frozenset(bag), bm25 * (0.5 + 0.5 * fit) * prior, fit))
+        # Under a heading that asks the question itself, the answer begins with the first sentence.
+        lead = 1 + sum(weight[word] for word in asked if word in above) / whole / (1 + place)
+        prior = (1 + PASSAGE_PRIOR / (1 + quote.order[0])) * (CODE_WEIGHT if quote.unit.kind == "code" else 1)
+        scored.append(Candidate(quote, frozenset(bag), bm25 * (0.5 + 0.5 * fit) * lead * prior, fit))
     return scored
 
 

@@ -16,6 +16,7 @@ from itertools import zip_longest
 from typing import Literal
 
 FENCE = re.compile(r"^\s*(```|~~~)")
+FENCES = re.compile(r"^\s*(?:```|~~~)(.*)$", re.MULTILINE)
 HEADING = re.compile(r"^\s{0,3}(#{1,6})\s+(.+?)\s*#*\s*$")
 UNDERLINE = re.compile(r"^\s{0,3}(=+|-{2,})\s*$")
 ITEM = re.compile(r"^\s*([-*+•–]|\(?\d{1,3}[.)])\s+\S")
@@ -57,6 +58,9 @@ def units(text: str) -> list[Unit]:
     >>> [(unit.kind, unit.text) for unit in units("# Keys\n\nTo make one:\n\n1. Open the console.\n2. Press New.")]
     [('group', 'To make one:\n\n1. Open the console.\n2. Press New.')]
     """
+    fences = FENCES.findall(text)
+    if len(fences) % 2 and not fences[0]:
+        text = f"```\n{text}"  # cut in the middle of a block of code: what comes before its end is code
     return list(_grouped(list(_cut(text))))
 
 
