@@ -63,7 +63,11 @@ class ConversationConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
         if not hasattr(self, "principal"):
             return
         try:
-            await self.obey(wire.said(text_data))
+            said = wire.said(text_data)
+            self.principal = await database_sync_to_async(self._admitted)()  # he may have left the tenant since
+            await self.obey(said)
+        except NoSuchConversation:
+            await self.close(NOT_FOUND)
         except MenhirError as error:
             await self.tell(wire.Problem(code=error.code, message=error.message))
         except Exception:

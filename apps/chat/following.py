@@ -22,6 +22,7 @@ from menhir.realtime.journal import journal
 
 BETWEEN_LOOKS_SECONDS = 0.03
 REST_PER_WORK = 5.0
+RENDERED_HERE_CHARACTERS = 2_000
 
 Send = Callable[[wire.Text | wire.Sources], Awaitable[None]]
 
@@ -33,6 +34,7 @@ class Following:
         self.draft = Draft()
         self._send, self._tenant_id, self._tenant_slug, self._run_id, self._after = send, tenant_id, tenant_slug, run_id, after
         self._live = LiveText()
+        self._heard: list[str] = []
         self._seq = self._told = after
         self._caught_up = False
         self._blocks_told = 0
@@ -59,12 +61,13 @@ class Following:
             self._catch_up()
             self._seq = seq
             self._news.set()
-        self._live.feed(text)
+        self._heard.append(text)
 
     def _catch_up(self) -> None:
         """Before the first new piece: what the reader has seen are the blocks that were finished at that point."""
         if not self._caught_up:
             self._caught_up = True
+            self._live.feed(self._taken())
             self._live.advance()
             self._blocks_told = len(self._live.finished)
 
@@ -83,22 +86,33 @@ class Following:
         """Send what has changed since the last time."""
         if self._seq == self._told:
             return
-        seq = self._told = self._seq
         if self.draft.passages and not self._sources_told:
             self._sources_told = True
             linked = [(passage, passage.href(self._tenant_slug)) for passage in self.draft.passages]
             html = render_to_string("chat/sources.html", {"linked_sources": linked, "running": True})
-            await self._send(wire.Sources(run=self._run_id, seq=seq, html=html))
-        self._live.advance()
-        blocks = self._live.finished_html(self._blocks_told)
-        kept, opened = ("", self._live.open_html) if blocks else (self._open_told, self._live.open_html)
-        same = commonprefix([kept, opened])  # noqa: RUF071  # letter by letter is what is wanted
-        event = wire.Text(
-            run=self._run_id, seq=seq, first=self._blocks_told, blocks=blocks, keep=_utf16_units(same), open=opened[len(same) :]
-        )
+            await self._send(wire.Sources(run=self._run_id, seq=self._seq, html=html))
+        seq, text = self._seq, self._taken()  # in one breath: the number says exactly how much text was told
+        if self._live.work + len(text) < RENDERED_HERE_CHARACTERS:
+            blocks, keep, opened = self._look_at(text)
+        else:  # one very long list or program: nobody else in this process shall wait for it
+            blocks, keep, opened = await asyncio.to_thread(self._look_at, text)
+        event = wire.Text(run=self._run_id, seq=seq, first=self._blocks_told, blocks=blocks, keep=keep, open=opened)
         self._blocks_told += len(blocks)
-        self._open_told = opened
+        self._told = seq
         await self._send(event)
+
+    def _taken(self) -> str:
+        heard, self._heard = self._heard, []
+        return "".join(heard)
+
+    def _look_at(self, text: str) -> tuple[list[str], int, str]:
+        """The blocks that are finished now, how much of the open one the reader has already, and the rest of it."""
+        self._live.feed(text)
+        self._live.advance()
+        blocks, opened = self._live.finished_html(self._blocks_told), self._live.open_html
+        same = commonprefix(["" if blocks else self._open_told, opened])  # noqa: RUF071  # letter by letter is what is wanted
+        self._open_told = opened
+        return blocks, _utf16_units(same), opened[len(same) :]
 
 
 def _utf16_units(text: str) -> int:

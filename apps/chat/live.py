@@ -35,13 +35,17 @@ class LiveText:
     def advance(self) -> None:
         """Move the blocks that are finished by now from the open text to `finished`."""
         delta = "".join(self._unread)
-        held_back = "\r" if delta.endswith("\r") else ""  # perhaps the first half of a line's end
-        self._unread = [held_back] if held_back else []
+        self._unread = ["\r"] if delta.endswith("\r") else []  # perhaps the first half of a line's end
         delta = delta.removesuffix("\r").replace("\r\n", "\n").replace("\r", "\n")
         self._open += delta
         if "\n" in delta:
             *finished, self._open = split(self._open)
             self.finished += finished
+
+    @property
+    def work(self) -> int:
+        """How many characters the next look will have to render, about."""
+        return len(self._open) + sum(map(len, self._unread))
 
     def finished_html(self, first: int = 0) -> list[str]:
         """Give the HTML of the finished blocks, from number `first` on."""

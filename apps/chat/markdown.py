@@ -26,6 +26,7 @@ from pygments.lexers import get_lexer_by_name
 from pygments.util import ClassNotFound
 
 HIGHLIGHT_LIMIT_CHARACTERS = 50_000
+REMEMBERED_CHARACTERS = 8_000
 HEADINGS_BELOW_THE_PAGE = 2  # the page owns h1 and the transcript h2
 
 CITATION = re.compile(r"\[(\d{1,3}(?:\s*,\s*\d{1,3})*)\](?!\()")
@@ -88,7 +89,14 @@ def render(text: str, sources: Sources | None = None) -> str:
     >>> render("**Hi** <b>")
     '<p><strong>Hi</strong> &lt;b&gt;</p>\n'
     """
-    return _rendered(text, tuple(sorted((sources or {}).items())), get_language())
+    return SANITISER.clean(PARSER.render(text, {"sources": sources or {}}))
+
+
+def remembered(text: str, sources: Sources) -> str:
+    """The same, for texts that do not change any more and are looked at again: those of usual length are kept."""
+    if len(text) > REMEMBERED_CHARACTERS:
+        return render(text, sources)
+    return _remembered(text, tuple(sorted(sources.items())), get_language())
 
 
 def cited(text: str) -> list[int]:
@@ -106,9 +114,9 @@ def cited(text: str) -> list[int]:
     return list(numbers)
 
 
-@lru_cache(maxsize=2048)
-def _rendered(text: str, sources: tuple[tuple[int, Source], ...], _language: str | None) -> str:
-    return SANITISER.clean(PARSER.render(text, {"sources": dict(sources)}))
+@lru_cache(maxsize=512)
+def _remembered(text: str, sources: tuple[tuple[int, Source], ...], _language: str | None) -> str:
+    return render(text, dict(sources))
 
 
 class _Everything(Mapping[int, Source]):

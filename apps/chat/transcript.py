@@ -11,7 +11,7 @@ from django.urls import reverse
 
 from apps.chat.draft import Draft, Passage, sources_of
 from apps.chat.live import LiveText
-from apps.chat.markdown import Sources, render
+from apps.chat.markdown import Sources, remembered
 from apps.chat.models import Author, Citation, Conversation, Message, Status
 from apps.chat.tree import Tree
 from apps.chat.turns import tree_of
@@ -81,7 +81,7 @@ class Shown:
 
     @property
     def html(self) -> str:
-        return render(self.message.text, self._hrefs)
+        return remembered(self.message.text, self._hrefs)
 
     @property
     def live(self) -> LiveText:

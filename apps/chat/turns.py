@@ -10,6 +10,7 @@ from uuid import UUID
 
 from django.db import IntegrityError, models, transaction
 from django.utils import timezone
+from django.utils.translation import gettext
 
 from apps.assistants.models import Assistant
 from apps.chat.errors import AnswerRunning, BadRequest, EmptyQuestion, LongQuestion, NoSuchMessage, UnknownModel
@@ -117,7 +118,8 @@ def question_of(text: str) -> str:
     if not text:
         raise EmptyQuestion(param="text")
     if len(text) > QUESTION_LIMIT_CHARACTERS:
-        raise LongQuestion(f"A question may have {QUESTION_LIMIT_CHARACTERS:,} characters; this one has {len(text):,}.", param="text")
+        words = gettext("A question may have %(most)s characters; this one has %(has)s.")
+        raise LongQuestion(words % {"most": QUESTION_LIMIT_CHARACTERS, "has": len(text)}, param="text")
     return text
 
 

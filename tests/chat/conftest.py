@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from uuid import UUID, uuid4
 
 import pytest
-import uvicorn
 from django.test import Client
 from websockets.asyncio.client import ClientConnection, connect
 
@@ -23,48 +21,9 @@ from menhir.tenancy.transaction import tenant_transaction
 
 from peers.upstream import Upstream
 from stage.cast import Person
+from stage.served import Served
 
 PATIENCE_SECONDS = 20
-
-
-class Server(uvicorn.Server):
-    """The whole application in a thread of its own, on a fresh port."""
-
-    def __init__(self) -> None:
-        super().__init__(uvicorn.Config("menhir.wiring.asgi:application", host="127.0.0.1", port=0, log_level="warning", lifespan="on"))
-        self.ready = threading.Event()
-
-    async def startup(self, sockets=None) -> None:
-        await super().startup(sockets)
-        self.loop = asyncio.get_running_loop()
-        self.ready.set()
-
-    @property
-    def base_url(self) -> str:
-        return f"http://127.0.0.1:{self.servers[0].sockets[0].getsockname()[1]}"
-
-
-@pytest.fixture(scope="session")
-def server() -> Iterator[Server]:
-    server = Server()
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    assert server.ready.wait(30)
-    yield server
-    server.should_exit = True
-    thread.join(30)
-
-
-@pytest.fixture(scope="session")
-def running_upstream() -> Iterator[Upstream]:
-    with Upstream() as upstream:
-        yield upstream
-
-
-@pytest.fixture
-def upstream(running_upstream: Upstream) -> Upstream:
-    running_upstream.reset()
-    return running_upstream
 
 
 @pytest.fixture
@@ -189,7 +148,7 @@ class Web:
 
 
 @pytest.fixture
-def browser(server: Server) -> Iterator[Callable[[Person], Web]]:
+def browser(server: Served) -> Iterator[Callable[[Person], Web]]:
     made: list[Web] = []
 
     def make(person: Person) -> Web:

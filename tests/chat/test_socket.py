@@ -10,8 +10,13 @@ from asgiref.sync import sync_to_async
 from chat.conftest import Document, begun, messages_of, opened
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from apps.chat.markdown import render
+from apps.chat.draft import Passage, sources_of
+from apps.chat.live import LiveText
+from apps.chat.markdown import Source, render
 from apps.chat.models import Status
+from menhir.realtime.journal import journal
+from menhir.tenancy.models import Membership
+from menhir.tenancy.transaction import tenant_transaction
 
 from peers.script import TEXT
 
@@ -293,3 +298,76 @@ async def test_what_the_server_says_is_in_the_language_of_the_page(server, alice
     async with opened(server.base_url, alice, talk.id, lang="xx") as tab:
         await tab.ask("Hi")
         assert "You asked" in (await tab.hear("turn"))["html"]
+
+
+async def test_a_new_title_is_shown_in_every_tab(server, alice, browser):
+    talk = await sync_to_async(begun)(alice)
+    async with opened(server.base_url, alice, talk.id) as tab:
+        await tab.say(type="resume", run=uuid4(), seq=0)
+        await tab.hear("problem")  # by now the tab is in its group
+        await sync_to_async(lambda: browser(alice).post(f"c/{talk.id}/title", title="Stones"))()
+        assert (await tab.hear("title"))["title"] == "Stones"
+
+
+async def test_who_left_the_tenant_is_not_heard_any_more(server, alice, bob, assistant):
+    await sync_to_async(assistant)(alice)
+    talk = await sync_to_async(begun)(bob)
+
+    def leave():
+        with tenant_transaction(bob.tenant):
+            Membership.objects.within(bob.tenant).get(user=bob.user).end()
+
+    async with opened(server.base_url, bob, talk.id) as tab:
+        await sync_to_async(leave)()
+        await tab.ask("Still here?")
+        with pytest.raises(ConnectionClosed) as closed:
+            await tab.hear("turn")
+    assert closed.value.rcvd.code == 4404
+    assert await sync_to_async(messages_of)(bob, talk.id) == []
+
+
+RICH = (
+    "# A *title*\n\nSome **text** 🪨 with `code`,\r\nand more.\n\n- one\n- two\n\n  still two\n- three\n\n"
+    "```python\nprint('x')\n\nif x:\n    y()\n```\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n> quoted\nlazily\n\nLast [1] of all"
+)
+
+
+async def test_whoever_resumes_anywhere_ends_up_with_the_same_page(server, alice):
+    """Each piece is an event; a reader comes back after each of them, as if he had seen exactly so much."""
+    talk = await sync_to_async(begun)(alice)
+    passages = [{"id": "1", "chunk": str(uuid4()), "document": str(uuid4()), "title": "T", "start": 0, "end": 1, "text": "t"}]
+    pieces = [RICH[start : start + 7] for start in range(0, len(RICH), 7)]
+
+    async def write():
+        run = await journal.begin(alice.tenant.id, "conversation")
+        await run.append({"kind": "passages", "passages": passages})
+        for piece in pieces:
+            await run.append({"kind": "text", "text": piece})
+        return run
+
+    def wait_for(run):
+        with tenant_transaction(alice.tenant):
+            question = talk.messages.create(tenant=alice.tenant, author="user", text="Q")
+            talk.messages.create(tenant=alice.tenant, author="assistant", parent=question, status=Status.STREAMING, run=run.id)
+
+    run = await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(write(), server.loop))
+    await sync_to_async(wait_for)(run)
+    await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(run.end("completed"), server.loop))
+    passage = Passage.of(passages[0])
+    whole = render(RICH, {1: Source(href=passage.href(alice.tenant.slug), title="T")})
+    async with opened(server.base_url, alice, talk.id) as tab:
+        for seen in range(len(pieces) + 1):
+            page, live = Document(), LiveText(sources_of([passage], tenant_slug=alice.tenant.slug))
+            live.feed("".join(pieces[: max(0, seen - 1)]))
+            live.advance()
+            page.blocks, page.open, page.seq = live.finished_html(), "", seen
+            await tab.say(type="resume", run=run.id, seq=seen)
+            end = await tab.hear("settled")
+            for event in tab.heard:
+                page.take(event)
+            assert page.html == whole, seen
+            assert end["status"] == "complete"
+            tab.heard.clear()
+    answer = (await sync_to_async(messages_of)(alice, talk.id))[-1]
+    assert answer.text == RICH
+    assert [citation.number for citation in answer.citations.all()] == [1]
