@@ -46,7 +46,7 @@ def difference(old: str, new: str) -> Difference:
 
     >>> found = difference("Be kind.\nBe brief.", "Be kind.\nBe very brief.")
     >>> [(line.kind, str(line.html)) for line in found.lines]
-    [('same', 'Be kind.'), ('removed', 'Be brief.'), ('added', 'Be <ins>very </ins>brief.')]
+    [('same', 'Be kind.'), ('removed', 'Be brief.'), ('added', 'Be<ins> very</ins> brief.')]
     """
     lines = list(_lines(old.splitlines(), new.splitlines()))
     added, removed = (sum(line.kind == kind for line in lines) for kind in ("added", "removed"))

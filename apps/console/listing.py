@@ -50,8 +50,20 @@ class Listing(Generic[M]):
     params: QueryDict
 
     @classmethod
-    def of(cls, request: HttpRequest, found: QuerySet[M], *, columns: Sequence[Column], search: Sequence[str], sort: str) -> Listing[M]:
-        """Search, sort and cut; what makes no sense in the address bar is as if it were not there."""
+    def of(
+        cls,
+        request: HttpRequest,
+        found: QuerySet[M],
+        *,
+        columns: Sequence[Column],
+        search: Sequence[str],
+        sort: str,
+        total: int | None = None,
+    ) -> Listing[M]:
+        """Search, sort and cut; what makes no sense in the address bar is as if it were not there.
+
+        `total` is how many there are without a search, when the caller knows.
+        """
         query = request.GET.get("q", "").replace("\x00", "").strip()[:200]
         if query:
             wanted = Q()
@@ -61,7 +73,7 @@ class Listing(Generic[M]):
         asked = request.GET.get("sort", "")
         known = {column.key for column in columns if column.order}
         chosen = asked if asked.removeprefix("-") in known else sort
-        total = found.count()
+        total = found.count() if query or total is None else total
         pages = max(1, -(-total // PAGE_ROWS))
         page = min(_positive(request.GET.get("page")), pages)
         ordered = found.order_by(*_order(columns, chosen))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import URLPattern, include, path
 
-from apps.console.pages import collections, documents, keys, overview, people, prompts, releases, routes, usage
+from apps.console.pages import assistants, collections, documents, keys, overview, people, prompts, releases, routes, usage
 
 app_name = "console"
 
@@ -20,6 +20,9 @@ _pages: list[URLPattern] = [
     path("prompts/<str:prompt>/compare", releases.compare, name="compare_prompt"),
     path("prompts/<str:prompt>/versions/<int:number>/release", releases.release, name="release_prompt"),
     path("prompts/<str:prompt>/archive", releases.archive, name="archive_prompt"),
+    path("assistants/", assistants.index, name="assistants"),
+    path("assistants/new", assistants.create, name="new_assistant"),
+    path("assistants/<str:assistant>/", assistants.page, name="assistant"),
     path("collections/", collections.index, name="collections"),
     path("collections/new", collections.create, name="new_collection"),
     path("collections/<str:collection>/", collections.page, name="collection"),

@@ -30,7 +30,9 @@ def test_a_stranger_finds_nothing(console: Console, mallory: Person) -> None:
 
 def test_a_stranger_finds_nothing_of_acme_in_his_own_console(console: Console, mallory: Person) -> None:
     browser, own = mallory.browser(), f"/t/{mallory.tenant.slug}/console/"
-    foreign = [page.replace(console.at(), own) for page in console.pages if any(part in page for part in ("greeting", "handbook", "-"))]
+    foreign = [
+        page.replace(console.at(), own) for page in console.pages if any(part in page for part in ("greeting", "handbook", "docs", "-"))
+    ]
     foreign = [page for page in foreign if page.count("/") > 5]
     assert foreign
     assert {page: browser.get(page).status_code for page in foreign} == dict.fromkeys(foreign, 404)
@@ -51,6 +53,8 @@ def test_deeds_are_refused_to_others(console: Console, bob: Person, mallory: Per
         "prompts/greeting/save",
         "prompts/greeting/versions/2/release",
         "prompts/greeting/archive",
+        "assistants/new",
+        "assistants/docs/",
         "collections/handbook/",
         "collections/handbook/remove",
         f"documents/{console.document.id}/retry",

@@ -16,11 +16,11 @@ from menhir.postgres.ids import uuid7
 
 @pytest.fixture
 async def spent(console: Console) -> Console:
-    """Three calls: two on the day before yesterday, one of them failed, and one yesterday."""
+    """Three calls: two yesterday, one of them failed, and one today."""
     ledger = Ledger()
     await ledger.start()
     now = datetime.now(UTC)
-    for days, model, cost, outcome in ((2, "small", "0.25", "completed"), (2, "small", "0", "failed"), (1, "big", "1.50", "completed")):
+    for days, model, cost, outcome in ((1, "small", "0.25", "completed"), (1, "small", "0", "failed"), (0, "big", "1.50", "completed")):
         at, call_id = now - timedelta(days=days), uuid7()
         await ledger.open(
             Opening(

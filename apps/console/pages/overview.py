@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from django.db.models import Count
 from django.http import HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
@@ -15,6 +16,7 @@ from django.views.decorators.http import require_GET
 
 from apps.assistants.models import Assistant
 from apps.console.charts import Spark, spark
+from apps.console.pages.collections import count_documents
 from apps.console.pages.keys import EXPIRES_SOON
 from apps.console.places import to
 from apps.console.templatetags.look import grouped, milliseconds, percent, usd
@@ -58,11 +60,13 @@ def page(request: TenantRequest) -> HttpResponse:
     today = datetime.now(UTC).date()
     summary = usage.summary(request.tenant, first_day=today - timedelta(days=DAYS - 1), last_day=today)
     assistants = Assistant.objects.within(request.tenant).select_related("prompt").order_by("name")[:SHOWN]
+    collections = list(Collection.objects.within(request.tenant).order_by("-created_at")[:SHOWN])
+    count_documents(collections)
     words = {
         "tiles": tiles(summary),
         "concerns": list(concerns(request, summary.total)),
         "assistants": assistants,
-        "collections": Collection.objects.within(request.tenant).with_document_counts().order_by("-created_at")[:SHOWN],
+        "collections": collections,
         "releases": Release.objects.within(request.tenant).select_related("prompt", "version").order_by("-released_at")[:SHOWN],
         "has_calls": summary.total.calls > 0,
         "days": DAYS,
@@ -125,12 +129,11 @@ def _concerns_of_documents(request: TenantRequest, now: datetime) -> Iterator[Co
     if stuck:
         words = ngettext("%(n)d document waits for more than half an hour.", "%(n)d documents wait for more than half an hour.", stuck)
         yield Concern("warn", words % {"n": stuck}, to(request, "collections"), gettext("Look at the collections"))
-    collections: Any = Collection.objects.within(request.tenant).with_document_counts()
-    for collection in collections.filter(count_failed__gt=0).order_by("slug")[:SHOWN]:
-        failed = collection.document_counts["failed"]
+    by_collection = documents.filter(status="failed").values_list("collection__slug", "collection__name").annotate(number=Count("*"))
+    for slug, name, failed in by_collection.order_by("collection__slug")[:SHOWN]:
         words = ngettext("%(n)d document of “%(name)s” could not be read.", "%(n)d documents of “%(name)s” could not be read.", failed)
-        href = to(request, "collection", collection=collection.slug) + "?status=failed"
-        yield Concern("warn", words % {"n": failed, "name": collection.name}, href, gettext("See why"))
+        href = to(request, "collection", collection=slug) + "?status=failed"
+        yield Concern("warn", words % {"n": failed, "name": name}, href, gettext("See why"))
 
 
 def _concerns_of_keys(request: TenantRequest, now: datetime) -> Iterator[Concern]:

@@ -77,9 +77,9 @@ def index(request: TenantRequest) -> HttpResponse:
     """Every prompt."""
     archived = request.GET.get("show") == "archived"
     in_production = Release.objects.within(request.tenant).filter(label=PRODUCTION).select_related("version")
-    found: Any = (
-        Prompt.objects.within(request.tenant)
-        .filter(archived_at__isnull=not archived)
+    prompts: Any = Prompt.objects.within(request.tenant)  # mypy does not see a TenantForeignKey's way back
+    found = (
+        prompts.filter(archived_at__isnull=not archived)
         .annotate(latest=Max("versions__number"), changed=Max("versions__created_at"))
         .prefetch_related(Prefetch("releases", queryset=in_production, to_attr="in_production"))
         .prefetch_related(Prefetch("assistants", queryset=Assistant.objects.within(request.tenant).order_by("name")))
