@@ -41,7 +41,12 @@ def _fingerprint() -> str:
     """Changes when a migration, or the code that migrations call, does."""
     digest = hashlib.sha256()
     for path in sorted(
-        [*ROOT.glob("migrations/*/*.py"), ROOT / "platform/menhir/tenancy/tables.py", ROOT / "platform/menhir/postgres/roles.py"]
+        [
+            *ROOT.glob("migrations/*/*.py"),
+            ROOT / "platform/menhir/tenancy/tables.py",
+            ROOT / "platform/menhir/postgres/roles.py",
+            ROOT / "platform/menhir/postgres/partitions.py",
+        ]
     ):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:12]
@@ -122,7 +127,7 @@ import django  # noqa: E402
 
 django.setup()
 
-pytest_plugins = ["stage.cast", "stage.servers"]
+pytest_plugins = ["stage.cast", "stage.served", "stage.servers"]
 
 
 @pytest.fixture(scope="session")

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
-import uvicorn
 from openai import AsyncOpenAI, OpenAI
 
 from apps.assistants.models import Assistant
@@ -22,48 +20,9 @@ from menhir.tenancy.transaction import tenant_transaction
 
 from peers.upstream import Upstream
 from stage.cast import Person
+from stage.served import Served
 
 EMBEDDINGS = "local/all-MiniLM-L6-v2"
-
-
-class Server(uvicorn.Server):
-    """The ASGI application in a thread of its own, on a fresh port."""
-
-    def __init__(self) -> None:
-        super().__init__(uvicorn.Config("menhir.wiring.asgi:application", host="127.0.0.1", port=0, log_level="warning", lifespan="on"))
-        self.ready = threading.Event()
-
-    async def startup(self, sockets=None) -> None:
-        self.loop = asyncio.get_running_loop()
-        await super().startup(sockets)
-        self.ready.set()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.servers[0].sockets[0].getsockname()[1]}"
-
-
-@pytest.fixture(scope="session")
-def server() -> Iterator[Server]:
-    server = Server()
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    assert server.ready.wait(30)
-    yield server
-    server.should_exit = True
-    thread.join(30)
-
-
-@pytest.fixture(scope="session")
-def running_upstream() -> Iterator[Upstream]:
-    with Upstream() as upstream:
-        yield upstream
-
-
-@pytest.fixture
-def upstream(running_upstream: Upstream) -> Upstream:
-    running_upstream.reset()
-    return running_upstream
 
 
 @dataclass(frozen=True)
@@ -71,7 +30,7 @@ class Company:
     """What a person needs in order to ask: models to name, and clients to ask with."""
 
     person: Person
-    server: Server
+    server: Served
     upstream: Upstream
 
     @property
@@ -130,14 +89,14 @@ class Company:
         return "extract"
 
     def client(self, *scopes: str, key: str | None = None) -> OpenAI:
-        return OpenAI(base_url=f"{self.server.url}/v1", api_key=key or self.person.key(*scopes), max_retries=0)
+        return OpenAI(base_url=f"{self.server.base_url}/v1", api_key=key or self.person.key(*scopes), max_retries=0)
 
     def async_client(self, *scopes: str) -> AsyncOpenAI:
-        return AsyncOpenAI(base_url=f"{self.server.url}/v1", api_key=self.person.key(*scopes), max_retries=0)
+        return AsyncOpenAI(base_url=f"{self.server.base_url}/v1", api_key=self.person.key(*scopes), max_retries=0)
 
 
 @pytest.fixture
-def company(server: Server, upstream: Upstream) -> Callable[[Person], Company]:
+def company(server: Served, upstream: Upstream) -> Callable[[Person], Company]:
     return lambda person: Company(person, server, upstream)
 
 

@@ -30,7 +30,7 @@ ENDPOINTS = [
 
 def ask(company: Company, method: str, path: str, body: object = None, *, key: str | None = None, **headers: str) -> tuple[int, Any, Any]:
     """One request as plain as it gets; gives status, parsed body and headers."""
-    connection = http.client.HTTPConnection(company.server.url.removeprefix("http://"), timeout=20)
+    connection = http.client.HTTPConnection(company.server.base_url.removeprefix("http://"), timeout=20)
     if key is not None:
         headers["authorization"] = f"Bearer {key}"
     data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
@@ -172,7 +172,7 @@ def test_a_body_over_the_limit_is_refused(acmes: Company):
 
 
 def test_a_body_over_the_limit_without_a_length_is_refused(acmes: Company):
-    connection = http.client.HTTPConnection(acmes.server.url.removeprefix("http://"), timeout=20)
+    connection = http.client.HTTPConnection(acmes.server.base_url.removeprefix("http://"), timeout=20)
     parts = (b" " * 65536 for _ in range(200))
     headers = {"authorization": f"Bearer {acmes.person.key('inference')}"}
     connection.request("POST", CHAT, parts, headers, encode_chunked=True)

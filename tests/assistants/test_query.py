@@ -21,7 +21,7 @@ QUESTION = "Where is an API key created?"
 
 def query(company: Company, body: object, *, key: str | None = None) -> httpx2.Response:
     headers = {"authorization": f"Bearer {key or company.person.key('inference')}"}
-    return httpx2.post(f"{company.server.url}/api/v1/query", json=body, headers=headers, timeout=30)
+    return httpx2.post(f"{company.server.base_url}/api/v1/query", json=body, headers=headers, timeout=30)
 
 
 @pytest.fixture
@@ -123,7 +123,7 @@ def test_what_is_no_question_is_a_problem_that_names_the_field(acmes: Company, b
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff"])
 def test_what_is_no_json_is_a_problem(acmes: Company, content: bytes):
     headers = {"authorization": f"Bearer {acmes.person.key('inference')}", "content-type": "application/json"}
-    answer = httpx2.post(f"{acmes.server.url}/api/v1/query", content=content, headers=headers)
+    answer = httpx2.post(f"{acmes.server.base_url}/api/v1/query", content=content, headers=headers)
     assert 400 <= answer.status_code < 500
     assert answer.headers["content-type"].startswith("application/problem+json")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 import pytest
@@ -18,19 +18,6 @@ from menhir.tenancy.models import Tenant
 from menhir.tenancy.transaction import tenant_transaction
 
 from peers.upstream import Upstream
-
-
-@pytest.fixture(scope="session")
-def running_upstream() -> Iterator[Upstream]:
-    with Upstream() as upstream:
-        yield upstream
-
-
-@pytest.fixture
-def upstream(running_upstream: Upstream) -> Upstream:
-    """The fake model server; its counts start at nothing."""
-    running_upstream.reset()
-    return running_upstream
 
 
 @pytest.fixture
