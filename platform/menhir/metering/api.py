@@ -17,7 +17,7 @@ DEFAULT_DAYS = 30
 router = Router(tags=["Usage"])
 router.add_decorator(in_tenant, mode="operation")
 
-Money = Annotated[Any, PlainSerializer(lambda amount: format(amount, "f"), return_type=str)]
+Money = Annotated[Any, PlainSerializer(lambda amount: format(amount.normalize(), "f"), return_type=str)]
 """USD as a decimal string: a JSON number would be read as a float."""
 
 

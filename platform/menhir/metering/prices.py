@@ -34,7 +34,7 @@ def cost(*, provider: str, model: str, usage: Usage, at: datetime) -> Decimal:
     >>> from datetime import UTC
     >>> usage = Usage(input_tokens=1_000, output_tokens=100, cached_input_tokens=400)
     >>> cost(provider="openai", model="gpt-4o-mini", usage=usage, at=datetime(2026, 1, 1, tzinfo=UTC))
-    Decimal('0.000180')
+    Decimal('0.000180000')
     """
     tariff = _tariff(provider, model, at)
     return FREE if tariff is None else tariff.cost(usage)
