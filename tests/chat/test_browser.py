@@ -192,7 +192,7 @@ def test_the_view_follows_the_end_only_while_the_reader_is_there(page_of, alice,
     page.goto(address(alice, exchange(alice, *(f"Text {number}\n\n" + "words " * 100 for number in range(6)))))
     ask(page, "Talk")
     is_at_end = "() => { const s = document.querySelector('#scroll'); return s.scrollHeight - s.scrollTop - s.clientHeight < 5; }"
-    page.wait_for_function("() => document.querySelector('.answer:last-of-type .prose')?.textContent.length > 400")
+    page.wait_for_function("() => document.querySelector('.answer[data-run] .prose')?.textContent.length > 400")
     assert page.evaluate(is_at_end)
     page.locator("#scroll").hover()
     page.mouse.wheel(0, -300)
@@ -205,8 +205,8 @@ def test_the_view_follows_the_end_only_while_the_reader_is_there(page_of, alice,
         })"""
     )
     place = page.evaluate("document.querySelector('#scroll').scrollTop")
-    length = page.evaluate("document.querySelector('.answer:last-of-type .prose').textContent.length")
-    page.wait_for_function(f"() => document.querySelector('.answer:last-of-type .prose').textContent.length > {length} + 300")
+    length = page.evaluate("document.querySelector('.answer[data-run] .prose').textContent.length")
+    page.wait_for_function(f"() => document.querySelector('.answer[data-run] .prose').textContent.length > {length} + 300")
     assert page.evaluate("document.querySelector('#scroll').scrollTop") == place
     page.locator("#more-below").click()
     page.wait_for_function(is_at_end)
