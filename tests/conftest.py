@@ -114,6 +114,12 @@ def _migrate(owner: str) -> None:
     )
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """What is no test is not looked into for doctests: some of it is a program of its own."""
+    is_support = collection_path.suffix == ".py" and not collection_path.name.startswith("test_") and collection_path.name != "conftest.py"
+    return True if is_support and collection_path.is_relative_to(ROOT / "tests") else None
+
+
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Drop our copy; the server stops with the last test process that uses it."""
     if name := os.environ.get("MENHIR_TEST_DATABASE"):
@@ -128,6 +134,14 @@ import django  # noqa: E402
 django.setup()
 
 pytest_plugins = ["stage.cast", "stage.served", "stage.servers"]
+
+
+@pytest.fixture(autouse=True)
+def _connections_given_back() -> None:
+    """A test may have cut every connection to the database: the next one takes a fresh one from the pool."""
+    from django.db import connections
+
+    connections.close_all()
 
 
 @pytest.fixture(scope="session")

@@ -21,28 +21,14 @@ CHECKS: list[tuple[str, list[str]]] = [
     ("layers", [str(BIN / "lint-imports"), "--no-cache"]),
     ("types", [str(BIN / "mypy"), "--no-error-summary"]),
 ]
+PYTEST = [sys.executable, "-m", "pytest", "-q"]
 # Whole processes, killed and restarted, want the machine to themselves: they run after the others, one by one.
 TESTS: list[tuple[str, list[str]]] = [
     (
         "tests",
-        [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-q",
-            "-n",
-            "2",
-            "--dist",
-            "loadfile",
-            "-m",
-            "not slow and not browser",
-            "--doctest-modules",
-            "tests",
-            "platform",
-            "apps",
-        ],
+        [*PYTEST, "-n", "2", "--dist", "loadfile", "-m", "not slow and not browser", "--doctest-modules", "tests", "platform", "apps"],
     ),
-    ("whole-process tests", [sys.executable, "-m", "pytest", "-q", "-m", "slow or browser", "tests"]),
+    ("whole-process tests", [*PYTEST, "-m", "slow or browser", "tests"]),
 ]
 
 

@@ -56,7 +56,8 @@ def _database(role: str, *, pooled: bool) -> dict[str, Any]:
     options: dict[str, Any] = {key: value for key, value in parts.items() if key not in names}
     if pooled:
         options["pool"] = {"min_size": 1, "max_size": 16, "timeout": 10}
-    return {"ENGINE": "menhir.postgres.backend", "NAME": "menhir", **found, "OPTIONS": options}
+    # Checked when taken: after a restart of the database the pool holds connections that are none.
+    return {"ENGINE": "menhir.postgres.backend", "NAME": "menhir", "CONN_HEALTH_CHECKS": pooled, **found, "OPTIONS": options}
 
 
 DATABASES = {"default": _database("app", pooled=True)}
