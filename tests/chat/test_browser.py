@@ -273,3 +273,38 @@ def test_shortcuts_are_shown_and_search_is_reached(page_of, alice, assistant):
     expect(page.locator("#question")).to_have_value("?/")
     page.reload()
     expect(page.locator("#question")).to_have_value("?/")
+
+
+def test_a_question_among_earlier_messages_goes_to_the_end(page_of, alice, assistant):
+    assistant(alice)
+    conversation = exchange(alice, *(f"Message {number}" for number in range(80)))
+    page = page_of(alice)
+    page.goto(address(alice, conversation))
+    page.goto(address(alice, conversation) + page.locator("#older").get_attribute("href"))
+    expect(page.get_by_text("To the newest messages")).to_be_attached()
+    ask(page, "From above")
+    expect(page.locator(".bubble").last).to_have_text("From above")
+    expect(page.get_by_text("Message 79", exact=True)).to_be_attached()
+
+
+def test_an_empty_field_sends_nothing(page_of, alice, assistant):
+    assistant(alice)
+    page = page_of(alice)
+    page.goto(address(alice, exchange(alice, "Q", "A")))
+    ask(page, "   ")
+    ask(page, "Real")
+    expect(page.locator(".bubble")).to_have_count(2)
+    expect(page.locator(".bubble").last).to_have_text("Real")
+    answered(page)
+    expect(page.locator(".toast")).to_have_count(0)
+
+
+def test_a_deleted_chat_comes_back(page_of, alice, assistant):
+    assistant(alice)
+    page = page_of(alice)
+    page.goto(address(alice, exchange(alice, "Q", "The answer")))
+    page.get_by_label("This chat").click()
+    page.get_by_role("button", name="Delete this chat").click()
+    expect(page.get_by_text("“What stands” was deleted.")).to_be_visible()
+    page.get_by_role("button", name="Undo").click()
+    expect(page.get_by_text("The answer", exact=True)).to_be_visible()

@@ -11,13 +11,14 @@ export function composer({ ask, stop, place, lastQuestion, toEnd }) {
   let waiting = null;
   let isRunning = false;
 
-  const text = writing(form, { onSend: send, draftKey: `draft ${location.pathname}` });
+  const text = writing(form, { onSend: () => form.requestSubmit(sendButton), draftKey: `draft ${location.pathname}` });
 
   function send() {
     if (isRunning || waiting || !text.value.trim()) return;
     waiting = { id: newId(), text: text.value, below: place(edited) };
     ask(waiting);
     text.value = "";
+    text.remember(waiting.text);
     endEdit();
     toEnd();
   }
@@ -38,7 +39,8 @@ export function composer({ ask, stop, place, lastQuestion, toEnd }) {
   }
 
   form.addEventListener("submit", (event) => {
-    if (event.submitter === stopButton) return;
+    // Among earlier messages there is no end to write below: the page itself sends, and shows it.
+    if (event.submitter === stopButton || document.querySelector(".newer")) return;
     event.preventDefault();
     send();
   });
@@ -71,7 +73,9 @@ export function composer({ ask, stop, place, lastQuestion, toEnd }) {
     },
     /** The server has written our question down. */
     accepted(html) {
-      if (waiting && html.includes(waiting.id)) waiting = null;
+      if (!waiting || !html.includes(waiting.id)) return;
+      waiting = null;
+      text.remember(text.value);
     },
     /** The server did not take it: it goes back into the field. */
     refused() {

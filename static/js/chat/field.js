@@ -9,9 +9,9 @@ export function field(form, { onSend, draftKey }) {
     area.style.height = `${area.scrollHeight}px`;
   }
 
-  function keep() {
+  function remember(text) {
     try {
-      if (area.value) sessionStorage.setItem(draftKey, area.value);
+      if (text) sessionStorage.setItem(draftKey, text);
       else sessionStorage.removeItem(draftKey);
     } catch {
       // Storage may be forbidden; then a reload forgets the draft.
@@ -20,7 +20,7 @@ export function field(form, { onSend, draftKey }) {
 
   area.addEventListener("input", () => {
     fit();
-    keep();
+    remember(area.value);
   });
   area.addEventListener("keydown", (event) => {
     if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
@@ -42,8 +42,9 @@ export function field(form, { onSend, draftKey }) {
     set value(text) {
       area.value = text;
       fit();
-      keep();
+      remember(text);
     },
+    remember,
     focus: () => area.focus(),
     hasFocus: () => document.activeElement === area,
   };

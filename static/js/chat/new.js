@@ -4,7 +4,7 @@ import { shortcuts } from "./shortcuts.js";
 
 const form = document.querySelector("#composer");
 if (form) {
-  const text = field(form, { onSend: () => text.value.trim() && form.requestSubmit(), draftKey: `draft ${location.pathname}` });
+  const text = field(form, { onSend: () => form.requestSubmit(), draftKey: `draft ${location.pathname}` });
   form.addEventListener("submit", () => sessionStorage.removeItem(`draft ${location.pathname}`));
 }
 shortcuts();
