@@ -9,6 +9,7 @@
 | `MENHIR_SECRET_KEY`, `MENHIR_MASTER_KEYS` | files in `MENHIR_HOME` | signing; sealing (comma-separated base64, the first seals) |
 | `MENHIR_PUBLIC_URL` | `http://127.0.0.1:$PORT` | what links and cookies are made for |
 | `MENHIR_EMBEDDER_URL` | `http://127.0.0.1:8090` | where the embedder answers |
+| `MENHIR_LOG_LEVEL` | INFO | DEBUG, INFO, WARNING or ERROR |
 | `MENHIR_SMTP_URL` | files in `MENHIR_HOME/mail` | `smtp://user:password@host:port` |
 """
 
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import logging
 import os
 import secrets
 from collections.abc import Callable
@@ -46,6 +48,15 @@ def number(name: str, default: int, *, least: int = 0, most: int = 2**31) -> int
     if not least <= value <= most:
         raise ImproperlyConfigured(f"{name} must be between {least} and {most}, not {value}.")
     return value
+
+
+def level(name: str, default: str) -> int:
+    """A level of logging, by its name."""
+    raw = text(name, default).upper()
+    found = logging.getLevelNamesMapping().get(raw)
+    if found is None:
+        raise ImproperlyConfigured(f"{name} must be DEBUG, INFO, WARNING or ERROR, not {raw!r}.")
+    return found
 
 
 def words(name: str, default: list[str]) -> list[str]:

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Any
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
-from menhir.postgres.ids import uuid7
-
-GIVEN = re.compile(r"^[A-Za-z0-9._-]{8,128}$")
+from menhir.telemetry import requests
 
 
 def request_id(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
     """Give each request an id (the caller's own, if it is a sane one) and say it in `x-request-id`."""
 
     def middleware(request: Any) -> HttpResponse:
-        given = request.headers.get("x-request-id", "")
-        request.id = given if GIVEN.match(given) else f"req_{uuid7().hex}"
-        response = get_response(request)
+        request.id = requests.accept(request.headers.get("x-request-id"))
+        token = requests.request_id.set(request.id)
+        try:
+            response = get_response(request)
+        finally:
+            requests.request_id.reset(token)
         response["x-request-id"] = request.id
         return response
 

@@ -10,6 +10,7 @@ from django.utils.translation import gettext_lazy as _
 from psycopg.conninfo import conninfo_to_dict
 
 from menhir.postgres import embedded, roles
+from menhir.telemetry import logs
 from menhir.wiring import environment, staff
 
 # --- Where we are -----------------------------------------------------------------------------------------------------
@@ -214,3 +215,7 @@ DEFAULT_FROM_EMAIL = environment.text("MENHIR_FROM_EMAIL", f"menhir@{_public.hos
 # --- Jobs -------------------------------------------------------------------------------------------------------------
 PROCRASTINATE_AUTODISCOVER_MODULE_NAME = "jobs"
 PROCRASTINATE_ON_APP_READY = "menhir.wiring.jobs.on_app_ready"
+
+# --- Logs -------------------------------------------------------------------------------------------------------------
+LOGGING_CONFIG = None  # structlog and the standard library speak through one chain
+logs.configure(level=environment.level("MENHIR_LOG_LEVEL", "INFO"))
