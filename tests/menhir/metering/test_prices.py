@@ -91,7 +91,7 @@ def test_a_price_is_found_once_and_costs_microseconds_after():
     usage = Usage(input_tokens=1_000, output_tokens=100)
     for model in ("gpt-4o-mini", "no-such-model"):
         prices.cost(provider="openai", model=model, usage=usage, at=AT)
-        began = time.perf_counter()
+        began = time.process_time()
         for _ in range(1_000):
             prices.cost(provider="openai", model=model, usage=usage, at=AT)
-        assert time.perf_counter() - began < 0.05
+        assert time.process_time() - began < 0.05

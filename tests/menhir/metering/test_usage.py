@@ -169,7 +169,7 @@ def test_a_hundred_thousand_calls_are_summed_in_a_fifth_of_a_second(acme, superu
         connection.execute("ANALYZE metering_call")
         connection.execute("ANALYZE metering_settlement")
     took = []
-    for _ in range(3):
+    for _ in range(5):
         began = time.perf_counter()
         with tenant_transaction(acme):
             summary = usage.summary(acme, first_day=date(2030, 6, 1), last_day=date(2030, 6, 30))
