@@ -1,8 +1,8 @@
 """Find passages: by words (BM25) and by meaning (cosine), merged by reciprocal rank.
 
-A chunk's score is the sum of 1 / (60 + rank) over the two lists (Cormack, Clarke and Büttcher, SIGIR 2009), divided
-by the most that it can be. What is kept in collections is searched by Postgres (`search`), what comes with the
-question in memory (`rank_inline`).
+A chunk's score is the sum of 1 / (60 + rank) over the two lists (Cormack, Clarke and Büttcher, SIGIR 2009), half by its
+own rank and half by the best of its document, divided by the most that it can be. What is kept in collections is
+searched by Postgres (`search`), what comes with the question in memory (`rank_inline`).
 
 When the embedding model is away the words alone answer, rather than nobody.
 """

@@ -10,10 +10,8 @@ CREATE FUNCTION menhir.search_chunks(
     chunk_id uuid, document_id uuid, external_id text, title text, collection text, passage text, start_at integer, end_at integer,
     score double precision, similarity double precision
 )
-LANGUAGE plpgsql STABLE SECURITY DEFINER
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, public, pg_temp
-SET hnsw.iterative_scan = 'strict_order'
-SET hnsw.ef_search = '200'
 SET jit = 'off'
 AS $$
 DECLARE
@@ -21,9 +19,9 @@ DECLARE
     rrf_k CONSTANT integer := 60;                  -- Cormack, Clarke, Buettcher 2009
     k1 CONSTANT float8 := 0.9;                     -- of BM25, as Anserini has them
     b CONSTANT float8 := 0.4;
-    small CONSTANT integer := 10000;               -- chunks up to which both legs look at everything
+    small CONSTANT integer := 10000;               -- chunks up to which the dense leg looks at every vector
     most_terms CONSTANT integer := 64;
-    most_scanned CONSTANT integer := 20000;        -- chunks that the text leg ranks at most
+    most_scanned CONSTANT integer := 10000;        -- chunks that the text leg ranks at most; it aims at half
     depth integer := greatest(200, least(wanted, 1000));
     mine uuid[];
     languages text[];
@@ -64,7 +62,7 @@ BEGIN
 
     IF terms IS NOT NULL THEN
         legs := legs + 1;
-        IF population > small THEN
+        IF population > most_scanned / 2 THEN
             -- A word that half of the chunks have finds nothing and costs everything: such words rank, the rare ones find. How rare each is
             -- is estimated from a sample; the rarest stay until together they bring as many chunks as we are ready to rank.
             EXECUTE format($q$
@@ -110,6 +108,11 @@ BEGIN
         INTO text_ids USING term_languages, term_queries;
     END IF;
 
+    -- Until the transaction ends. Not among the function's own settings: those can be written only by a superuser or where pgvector is loaded
+    -- already (so not when a dump is restored). One by one, and not by set_config(): so it reaches the shards of Citus.
+    EXECUTE 'SET LOCAL hnsw.iterative_scan = strict_order';
+    EXECUTE 'SET LOCAL hnsw.ef_search = 200';
+
     -- One nearest-neighbour search for each model that the collections use. Neighbours that are not live (an edition on its way in or out) are
     -- dropped afterwards, so more are fetched than wanted.
     FOR leg IN
@@ -148,15 +151,28 @@ BEGIN
     END LOOP;
     legs := legs + (cardinality(dense_ids) > 0)::integer;
 
+    -- Reciprocal rank fusion, half by the chunk's own ranks and half by the best ranks of its document: where words find one chunk of a document
+    -- and meaning finds the next, both lists speak for that document, and neither chunk may lose for it.
     RETURN QUERY
-    WITH merged AS (
-        SELECT h.id, sum(1.0::float8 / (rrf_k + h.place)) * (rrf_k + 1) / greatest(legs, 1) AS score, max(h.similarity) AS similarity
+    WITH hit AS (
+        SELECT h.id, c.document_id, h.leg, h.place, h.similarity
         FROM (
-            SELECT t.id, t.place, NULL::float8 AS similarity FROM unnest(text_ids) WITH ORDINALITY AS t (id, place)
+            SELECT t.id, 1 AS leg, t.place, NULL::float8 AS similarity FROM unnest(text_ids) WITH ORDINALITY AS t (id, place)
             UNION ALL
-            SELECT v.id, v.place, v.similarity FROM unnest(dense_ids, dense_ranks, dense_similarities) AS v (id, place, similarity)
+            SELECT v.id, 2, v.place, v.similarity FROM unnest(dense_ids, dense_ranks, dense_similarities) AS v (id, place, similarity)
         ) AS h
-        GROUP BY h.id ORDER BY 2 DESC, h.id LIMIT wanted
+        JOIN knowledge_chunk c ON c.tenant_id = tenant AND c.id = h.id
+    ), own AS (
+        SELECT h.id, h.document_id, sum(1.0::float8 / (rrf_k + h.place)) AS score, max(h.similarity) AS similarity
+        FROM hit h GROUP BY h.id, h.document_id
+    ), shared AS (
+        SELECT b.document_id, sum(1.0::float8 / (rrf_k + b.place)) AS score
+        FROM (SELECT h.document_id, h.leg, min(h.place) AS place FROM hit h GROUP BY h.document_id, h.leg) AS b
+        GROUP BY b.document_id
+    ), merged AS (
+        SELECT o.id, (o.score + s.score) / 2 * (rrf_k + 1) / greatest(legs, 1) AS score, o.similarity
+        FROM own o JOIN shared s USING (document_id)
+        ORDER BY 2 DESC, o.id LIMIT wanted
     )
     SELECT c.id, d.id, d.external_id::text, d.title::text, k.slug::text, c.text, c.start, c."end", m.score, m.similarity
     FROM merged m

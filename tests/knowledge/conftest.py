@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import pytest
+from django.db import connection
 from django.db.models import Q
 from django.db.models.functions import Now
 from knowledge.modelpeer import Peer
@@ -123,3 +124,10 @@ def acmes(alice: Person, peer: Peer) -> Library:
 @pytest.fixture
 def globexs(mallory: Person, peer: Peer) -> Library:
     return routed(mallory, peer)
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_over() -> None:
+    """Jobs that earlier tests did not run are not ours to run."""
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE procrastinate_jobs SET status = 'cancelled' WHERE status = 'todo' AND queue_name = 'knowledge'")
