@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 
 from apps.assistants.front import application as data_plane
+from apps.chat.answering import answers
 from apps.gateway import client, runtime
 from menhir.metering.ledger import ledger
 from menhir.postgres import pools
@@ -36,7 +37,7 @@ async def running() -> AsyncIterator[None]:
     async with AsyncExitStack() as stack:
         await pools.open_all()
         stack.push_async_callback(pools.close_all)
-        for part in (listener, ledger, journal, runtime):
+        for part in (listener, ledger, journal, runtime, answers):
             await part.start()
             stack.push_async_callback(part.stop)
         client.use_application(data_plane)
