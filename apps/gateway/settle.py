@@ -98,6 +98,7 @@ async def settle(
             first_token_ms=tally.first_token_ms,
             latency_ms=milliseconds_since(call.received),
             error_code=error_code,
+            tariff=target.tariff if target is not None else "",
         )
     )
     return cost
