@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-
-import openai
+from typing import TYPE_CHECKING
 
 from apps.gateway.client import client_for
 from apps.knowledge.errors import EmbeddingBusy, EmbeddingRefused
 from menhir.tenancy.principal import Principal
+
+if TYPE_CHECKING:
+    from openai import APIStatusError
 
 TIMEOUT_SECONDS = 120.0
 QUOTA = "insufficient_quota"
@@ -18,6 +20,8 @@ Vector = Sequence[float]
 
 async def embed(texts: Sequence[str], *, model: str, principal: Principal) -> list[Vector]:
     """A vector for each text, in order. Raises EmbeddingBusy when another try may help, EmbeddingRefused when none will."""
+    import openai  # it is heavy: a process that embeds nothing need not hold it
+
     client = client_for(principal).with_options(timeout=TIMEOUT_SECONDS, max_retries=1)
     try:
         answer = await client.embeddings.create(model=model, input=list(texts), encoding_format="float")
@@ -35,7 +39,7 @@ async def embed(texts: Sequence[str], *, model: str, principal: Principal) -> li
     return vectors
 
 
-def said(error: openai.APIStatusError) -> str:
+def said(error: APIStatusError) -> str:
     """What the other side gave as its reason."""
     body = error.body
     message = body.get("message") if isinstance(body, dict) else None
