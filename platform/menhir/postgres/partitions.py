@@ -44,8 +44,9 @@ BEGIN
     FOR day IN SELECT d::date FROM generate_series(current_date - 1, last_day, '1 day') AS d LOOP
         partition := format('%s_%s', parent, to_char(day, 'YYYYMMDD'));
         CONTINUE WHEN to_regclass(format('public.%I', partition)) IS NOT NULL;
-        -- Many processes start at once; only the first of them makes it.
-        PERFORM pg_advisory_xact_lock(hashtext('menhir:partitions:' || parent));
+        -- Many processes start at once; only the first of them makes it. The lock is on a table, not an advisory one: taking it makes
+        -- this session hear what others did to the catalogue, or the look below would be answered by what it remembers.
+        LOCK TABLE menhir.day_partitions IN SHARE ROW EXCLUSIVE MODE;
         CONTINUE WHEN to_regclass(format('public.%I', partition)) IS NOT NULL;
         -- Made apart and then attached: PARTITION OF would lock out readers of the parent.
         EXECUTE format(
