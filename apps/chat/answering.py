@@ -8,14 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
-import openai
 import structlog
 from django.db import DatabaseError
-from openai import AsyncStream
-from openai.types.chat import ChatCompletionChunk, ChatCompletionMessageParam
 
 from apps.chat.draft import PASSAGES, TEXT, Draft
 from apps.chat.models import Failure, Status
@@ -27,15 +24,18 @@ from menhir.errors import Unavailable
 from menhir.realtime.journal import Outcome, Run
 from menhir.tenancy.principal import Principal
 
+if TYPE_CHECKING:  # it is heavy: a process that answers nobody need not hold it
+    from openai import APIError, AsyncStream
+    from openai.types.chat import ChatCompletionChunk, ChatCompletionMessageParam
+
 SETTLE_ATTEMPTS = 6  # waiting 0.5, 1, 2, 4, 8 s between them: a restarting database is back by then
-FAILURES: dict[type[openai.APIError], Failure] = {
-    openai.AuthenticationError: Failure.FORBIDDEN,
-    openai.PermissionDeniedError: Failure.FORBIDDEN,
-    openai.NotFoundError: Failure.GONE,
-    openai.RateLimitError: Failure.LIMITED,
-    openai.BadRequestError: Failure.REFUSED,
-    openai.UnprocessableEntityError: Failure.REFUSED,
-    openai.APIError: Failure.UNREACHABLE,
+FAILURES: dict[int, Failure] = {
+    400: Failure.REFUSED,
+    401: Failure.FORBIDDEN,
+    403: Failure.FORBIDDEN,
+    404: Failure.GONE,
+    422: Failure.REFUSED,
+    429: Failure.LIMITED,
 }
 OUTCOMES: dict[Status, Outcome] = {
     Status.COMPLETE: "completed",
@@ -119,18 +119,20 @@ def _outcome(reading: asyncio.Task[None], run: Run, draft: Draft) -> tuple[Statu
     error = reading.exception()
     if error is None:
         return Status.COMPLETE, None
-    if not isinstance(error, openai.APIError):
+    from openai import APIError
+
+    if not isinstance(error, APIError):
         log.error("chat.answer_failed", run=str(run.id), exc_info=error)
         return Status.FAILED, Failure.OURS
     log.info("chat.answer_refused", run=str(run.id), code=error.code, reason=str(error))
     return Status.FAILED, failure_of(error, began=bool(draft.text))
 
 
-def failure_of(error: openai.APIError, *, began: bool) -> Failure:
+def failure_of(error: APIError, *, began: bool) -> Failure:
     """The sentence for an error of our own front door; `began` says that some of the answer had come."""
     if error.code == "context_length_exceeded":
         return Failure.TOO_LONG
-    failure = next(FAILURES[kind] for kind in type(error).__mro__ if kind in FAILURES)
+    failure = FAILURES.get(getattr(error, "status_code", 0), Failure.UNREACHABLE)
     return Failure.BROKE_OFF if began and failure is Failure.UNREACHABLE else failure
 
 

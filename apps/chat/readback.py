@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
-from typing import Any, cast
 from uuid import UUID
 
 from apps.chat.draft import Draft
@@ -12,8 +9,7 @@ from apps.chat.models import Conversation, Message, Status
 from apps.chat.rows import in_tenant
 from apps.chat.settlement import settle_from
 from apps.chat.transcript import Shown
-from menhir.postgres import pools
-from menhir.realtime.hub import FIND
+from menhir.realtime.errors import NoSuchRun
 from menhir.realtime.journal import journal
 from menhir.tenancy.principal import Principal
 
@@ -49,19 +45,16 @@ async def settle_the_dead(principal: Principal, conversation_id: UUID) -> bool:
 
 async def so_far(tenant_id: UUID, run_id: UUID | None) -> tuple[Draft, int]:
     """What the journal has of a run now, and the number of its last event. A run that it has forgotten was interrupted."""
-    draft = Draft()
-    seq = 0
-    async with pools.app.tenant(tenant_id) as connection:
-        run = await FIND.one(connection, tenant_id=tenant_id, run_id=run_id)
-    if run is None or run_id is None:
+    draft, seq = Draft(), 0
+    try:
+        snapshot = await journal.so_far(tenant_id, run_id) if run_id is not None else None
+    except NoSuchRun:
+        snapshot = None
+    if snapshot is None:
         draft.outcome = "interrupted"
         return draft, seq
-    if run.stored_seq:
-        events = cast("AsyncGenerator[tuple[int, dict[str, Any]]]", journal.follow(tenant_id, run_id))
-        async with aclosing(events):
-            async for seq, event in events:
-                draft.take(event)
-                if seq >= run.stored_seq:
-                    break
-    draft.outcome = draft.outcome or run.outcome
+    for number, event in snapshot.events:
+        draft.take(event)
+        seq = number
+    draft.outcome = draft.outcome or snapshot.outcome
     return draft, seq

@@ -12,13 +12,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from semantic_text_splitter import MarkdownSplitter, TextSplitter
-from tokenizers import Tokenizer
-from tokenizers.models import WordPiece
-from tokenizers.normalizers import BertNormalizer
-from tokenizers.pre_tokenizers import BertPreTokenizer
+if TYPE_CHECKING:  # loaded where something is cut: web only knows of it
+    from semantic_text_splitter import MarkdownSplitter, TextSplitter
+    from tokenizers import Tokenizer
 
 CHUNK_TOKENS = (160, 200)
 """A chunk is full once it has the first, and never has more than the second."""
@@ -99,6 +97,11 @@ def count_tokens(text: str) -> int:
 @cache
 def tokenizer() -> Tokenizer:
     """The word pieces of all-MiniLM-L6-v2, never truncating."""
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordPiece
+    from tokenizers.normalizers import BertNormalizer
+    from tokenizers.pre_tokenizers import BertPreTokenizer
+
     pieces = {piece: number for number, piece in enumerate(WORDPIECES.read_text(encoding="utf-8").splitlines())}
     found = Tokenizer(WordPiece(pieces, unk_token="[UNK]", max_input_chars_per_word=100))  # noqa: S106 - a token of another kind
     found.normalizer = BertNormalizer(clean_text=True, handle_chinese_chars=True, strip_accents=None, lowercase=True)
@@ -109,5 +112,7 @@ def tokenizer() -> Tokenizer:
 @cache
 def splitter(*, markdown: bool) -> MarkdownSplitter | TextSplitter:
     """The splitter for a text with Markdown's structure, or with none but its lines and sentences."""
+    from semantic_text_splitter import MarkdownSplitter, TextSplitter
+
     kind = MarkdownSplitter if markdown else TextSplitter
     return kind.from_huggingface_tokenizer(tokenizer(), CHUNK_TOKENS, overlap=OVERLAP_TOKENS)

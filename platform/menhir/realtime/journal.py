@@ -13,7 +13,9 @@ its runs to be ended as interrupted by any other, within 13 seconds.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -32,7 +34,7 @@ from menhir.realtime.process import Process
 from menhir.realtime.run import Entry, Outcome, Run
 from menhir.realtime.writer import Writer
 
-__all__ = ["Journal", "Outcome", "Run", "journal"]
+__all__ = ["Journal", "Outcome", "Run", "Snapshot", "journal"]
 
 MOST_TOPIC_CHARACTERS = 200
 DRAIN_SECONDS = 5.0
@@ -42,6 +44,14 @@ LIVE = sql.load(__package__, "live")
 REQUEST_STOP = sql.load(__package__, "request_stop")
 
 log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What was written of a run at one moment: its events with their numbers, and how it ended if it had."""
+
+    events: Sequence[tuple[int, dict[str, Any]]]
+    outcome: Outcome | None
 
 
 class Journal:
@@ -98,7 +108,7 @@ class Journal:
         self._runs[run.id] = run
         return run
 
-    async def follow(self, tenant_id: UUID, run_id: UUID, after: int = 0) -> AsyncIterator[tuple[int, dict[str, Any]]]:
+    async def follow(self, tenant_id: UUID, run_id: UUID, after: int = 0) -> AsyncGenerator[tuple[int, dict[str, Any]], None]:
         """Give each event after `after` with its number, those already written at once and the others as they come, to the end.
 
         Restarts of the database and of the producer's process are waited out. Events are shared with other followers: do not change
@@ -120,6 +130,24 @@ class Journal:
                 for one in heard:
                     yield one.seq, one.event
                     seq = one.seq
+
+    async def so_far(self, tenant_id: UUID, run_id: UUID) -> Snapshot:
+        """Give what is written of a run by now, without waiting for more.
+
+        Raises NoSuchRun when there is none in this tenant, and Unavailable when the database is away.
+        """
+        async with pools.app.tenant(tenant_id) as connection:
+            run = await FIND.one(connection, tenant_id=tenant_id, run_id=run_id)
+        if run is None:
+            raise NoSuchRun
+        events: list[tuple[int, dict[str, Any]]] = []
+        if run.stored_seq:
+            async with aclosing(self.follow(tenant_id, run_id)) as following:
+                async for seq, event in following:
+                    events.append((seq, event))
+                    if seq >= run.stored_seq:
+                        break
+        return Snapshot(events, run.outcome)
 
     async def request_stop(self, tenant_id: UUID, run_id: UUID) -> None:
         """Ask whoever writes a run to stop; of a run that has ended this asks nothing.
