@@ -16,7 +16,7 @@ from stage.servers import Server
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 # The browser waits for assertions anyway; this bounds what would otherwise be 30 s each.
 PATIENCE_MS = 10_000
-ACCOUNT_PAGES = ["/accounts/email/", "/accounts/password/change/", "/accounts/2fa/", "/accounts/logout/"]
+ACCOUNT_PAGES = ["/accounts/password/change/", "/accounts/2fa/", "/accounts/logout/"]
 SIDEWAYS = """() => [...document.querySelectorAll('body *')]
     .filter(one => one.getBoundingClientRect().right > innerWidth + 1 && !one.closest('.table-wrap, pre, .tabs, .visually-hidden'))
     .slice(0, 3).map(one => one.outerHTML.slice(0, 160))"""

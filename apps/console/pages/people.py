@@ -85,6 +85,8 @@ def add(request: TenantRequest) -> HttpResponse:
         try:
             if _members(request).filter(user__email__iexact=email).exists():
                 raise Conflict(gettext("This person is in already. Change the role in the list."), param="email")
+            if user is not None and not user.is_proven:
+                raise Conflict(invitations.refusal_of_unproven(user), param="email")
             user = user or User.objects.create_user(email)
         except MenhirError as refusal:
             show_refusal(form, refusal)

@@ -6,28 +6,36 @@ from typing import Any, ClassVar
 
 from allauth.account.models import EmailAddress
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
-from django.db import models, transaction
+from django.db import IntegrityError, models, transaction
 from django.db.models.functions import Lower
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from menhir.errors import Invalid
+from menhir.errors import Conflict, Invalid
 from menhir.postgres.ids import uuid7
 
 
 class UserManager(BaseUserManager["User"]):
     """Makes people, known by their e-mail address."""
 
-    def create_user(self, email: str, password: str | None = None, *, name: str = "", is_staff: bool = False) -> User:
-        """A person with a verified address; without a password he can only follow a reset link. Raises Invalid for no address."""
+    def create_user(
+        self, email: str, password: str | None = None, *, name: str = "", is_staff: bool = False, is_proven: bool = False
+    ) -> User:
+        """A person; without a password he can only follow a link. Raises Invalid for no address, Conflict for somebody's.
+
+        `is_proven` says that the address is known to be his: an operator vouches for it. An admin of a tenant cannot: whoever asks
+        for an account first would have it, whosever the address is.
+        """
         if "@" not in email:
             raise Invalid("Enter an e-mail address.", param="email")
         user = self.model(email=email.strip().lower(), name=name, is_staff=is_staff, is_superuser=is_staff)
         user.set_password(password)
-        with transaction.atomic(using=self._db):
-            user.save(using=self._db)
-            # Somebody who may add people has vouched for it: allauth must not ask again.
-            EmailAddress.objects.create(user=user, email=user.email, verified=True, primary=True)
+        try:
+            with transaction.atomic(using=self._db):
+                user.save(using=self._db)
+                EmailAddress.objects.create(user=user, email=user.email, verified=is_proven, primary=True)
+        except IntegrityError as e:
+            raise Conflict("Somebody has this address already.", param="email") from e
         return user
 
     def get_by_natural_key(self, username: str | None) -> User:
@@ -36,7 +44,7 @@ class UserManager(BaseUserManager["User"]):
 
     def create_superuser(self, email: str, password: str | None = None, **fields: Any) -> User:
         """An operator: a person who may enter /staff/."""
-        return self.create_user(email, password, is_staff=True)
+        return self.create_user(email, password, is_staff=True, is_proven=True)
 
 
 class User(AbstractBaseUser, PermissionsMixin):
@@ -65,5 +73,23 @@ class User(AbstractBaseUser, PermissionsMixin):
     def display_name(self) -> str:
         """What to call him: his name, else what stands before the @."""
         return self.name or self.email.partition("@")[0]
+
+    @property
+    def is_proven(self) -> bool:
+        """Whether somebody showed that the address is his: by a link that was mailed to it, or an operator vouched for it."""
+        return EmailAddress.objects.filter(user=self, email__iexact=self.email, verified=True).exists()
+
+    def prove(self) -> None:
+        """Count the address as his from now on; whoever calls this has just given the account a new password, or none.
+
+        Until now somebody else may have held the account. Every other way in that he could have left behind goes.
+        """
+        from allauth.mfa.models import Authenticator
+        from allauth.socialaccount.models import SocialAccount
+
+        with transaction.atomic():
+            for ways_in in (Authenticator, SocialAccount, EmailAddress):
+                ways_in.objects.filter(user=self).delete()
+            EmailAddress.objects.create(user=self, email=self.email, verified=True, primary=True)
 
     get_full_name = get_short_name = lambda self: self.display_name

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.contrib.auth.decorators import login_required
 from django.db import DatabaseError, connection
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect
 from django.template import loader
 from django.views.decorators.cache import never_cache
@@ -42,6 +42,11 @@ def readyz(request: HttpRequest) -> HttpResponse:
     checks = {"database": _database_answers(), "listener": listener.connected, "accepting": state.accepting}
     ready = all(checks.values())
     return JsonResponse({"status": "ok" if ready else "unavailable", "checks": checks}, status=200 if ready else 503)
+
+
+def absent(request: HttpRequest) -> HttpResponse:
+    """What a library offers at this address, and we do not."""
+    raise Http404
 
 
 def _database_answers() -> bool:

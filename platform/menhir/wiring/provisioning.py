@@ -46,20 +46,13 @@ class Made:
 def create_tenant(slug: str, *, owner_email: str, name: str = "", openai: tuple[str, str] | None = None) -> Made:
     """Create a tenant whose assistant `docs` answers from the documentation, as soon as the worker has read it.
 
-    `openai` is a key and a base URL; without it the assistant runs on the built-in `extract`. The password is None when the person
-    existed: it is not ours to change. Raises Invalid or Conflict, and then nothing is made.
+    `openai` is a key and a base URL; without it the assistant runs on the built-in `extract`. Whoever runs this vouches for the
+    owner's address. The password is None when the person existed: it is not ours to change, unless nobody had proven to be him. Raises
+    Invalid or Conflict, and then nothing is made.
     """
-    email = owner_email.strip().lower()
-    owner = User.objects.filter(email__iexact=email).first()
-    password = None if owner is not None else secrets.token_urlsafe(PASSWORD_BYTES)
-    if owner is None:
-        owner = User.objects.create_user(email, password)
-    try:
+    with transaction.atomic():
+        owner, password = _owner(owner_email.strip().lower())
         tenant = Tenant.found(slug=slug, name=name, owner=owner)
-    except Exception:
-        if password is not None:
-            owner.delete()  # a person without a place, made a moment ago
-        raise
     by = system(tenant.id, tenant.slug)
     with tenant_transaction(tenant):
         _key, plaintext = ApiKey.issue(tenant, name="First key", by=owner)
@@ -69,6 +62,20 @@ def create_tenant(slug: str, *, owner_email: str, name: str = "", openai: tuple[
         provision_docs_assistant(tenant, by, route_name="gpt-4o-mini" if openai else "extract")
         _read_documentation(tenant, by)
     return Made(settings.MENHIR_PUBLIC_URL, tenant.slug, owner.email, password, plaintext)
+
+
+def _owner(email: str) -> tuple[User, str | None]:
+    """The person of this address, made or taken back from whoever may hold his account, with a password when it is a new one."""
+    owner = User.objects.filter(email__iexact=email).first()
+    if owner is not None and owner.is_proven:
+        return owner, None
+    password = secrets.token_urlsafe(PASSWORD_BYTES)
+    if owner is None:
+        return User.objects.create_user(email, password, is_proven=True), password
+    owner.set_password(password)
+    owner.save(update_fields=["password"])
+    owner.prove()
+    return owner, password
 
 
 def first_tenant() -> None:

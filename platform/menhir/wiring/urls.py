@@ -7,7 +7,7 @@ from importlib.util import find_spec
 
 from django.conf import settings
 from django.contrib import admin
-from django.urls import URLPattern, URLResolver, include, path
+from django.urls import URLPattern, URLResolver, include, path, re_path
 
 from menhir.wiring import pages
 from menhir.wiring.api import api
@@ -26,6 +26,9 @@ urlpatterns = [
     path("readyz", pages.readyz),
     path("api/v1/health", pages.readyz),
     path("api/v1/", api.urls),
+    # An address is proven by a link to choose a password, which takes the account from whoever held it. allauth's own letters would let
+    # somebody else's account be confirmed by a click. Operators change addresses.
+    re_path(r"^accounts/(?:email|confirm-email)/", pages.absent),
     path("accounts/", include("allauth.urls")),
     path("language/", include("django.conf.urls.i18n")),
     path("staff/", admin.site.urls),
