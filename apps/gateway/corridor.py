@@ -23,6 +23,7 @@ from menhir.metering.entries import NO_USAGE
 if TYPE_CHECKING:
     from apps.gateway.call import Call, ResolvedRoute, Respond
     from apps.gateway.dispatch import Answer
+    from apps.gateway.hangup import Gone
 
 HUNG_UP_STATUS = 499
 """nginx's word for a client that closed the connection; it stands in the ledger only."""
@@ -30,7 +31,7 @@ INTERNAL_STATUS = 500
 DRAIN_SECONDS = 1.0
 
 
-async def run(call: Call, respond: Respond, gone: asyncio.Event) -> None:
+async def run(call: Call, respond: Respond, gone: Gone) -> None:
     """Answer a call. Raises GatewayError (or another MenhirError) only before `respond.start`."""
     route = call.route or await routing.resolve(call.principal.tenant_id, call.model)
     if route is None or not route.targets:

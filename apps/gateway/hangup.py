@@ -3,14 +3,17 @@
 A task or a timer for each call would cost more than the call's own work on the fast path, and moving a deadline with
 every chunk would cost again. So each call under way leaves a `Watch`, and one timer walks past all of them ten times a
 second; it does not run when there is nothing to watch. What it finds it cancels, in the way `asyncio.timeout` does.
+
+For the same reason nobody listens for the client before the first round has come by (`Ears`): most calls are over by then.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, MutableMapping
     from types import TracebackType
 
 ROUND_SECONDS = 0.1
@@ -18,6 +21,45 @@ ROUND_SECONDS = 0.1
 
 class HungUp(Exception):
     """The client left before its answer was complete."""
+
+
+class Gone(Protocol):
+    """Whether the client has left: `Ears`, or an event that somebody sets."""
+
+    def is_set(self) -> bool:
+        """Tell whether it has, as far as anybody has heard."""
+
+
+class Ears:
+    """Hears over ASGI that the client hangs up: entered when its request is read, from when it can do nothing else."""
+
+    __slots__ = ("_listening", "_receive")
+
+    def __init__(self, receive: Callable[[], Awaitable[MutableMapping[str, Any]]]) -> None:
+        self._receive = receive
+        self._listening: asyncio.Task[None] | None = None
+
+    def __enter__(self) -> Self:
+        _patrol.add(self)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        _patrol.discard(self)
+        if self._listening is not None:
+            self._listening.cancel()
+
+    def is_set(self) -> bool:
+        """Tell whether the client has left."""
+        return self._listening is not None and self._listening.done()
+
+    def look(self, now: float) -> None:
+        """Begin to listen. Called by the round."""
+        if self._listening is None:
+            self._listening = asyncio.get_running_loop().create_task(self._listen())
+
+    async def _listen(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
 
 
 class Watch:
@@ -30,7 +72,7 @@ class Watch:
 
     __slots__ = ("_reason", "_task", "deadline", "gone")
 
-    def __init__(self, gone: asyncio.Event) -> None:
+    def __init__(self, gone: Gone) -> None:
         self.gone = gone
         self.deadline = 0.0
         self._reason: Literal["", "gone", "silent"] = ""
@@ -77,10 +119,10 @@ class Watch:
 
 class _Patrol:
     def __init__(self) -> None:
-        self._watches: set[Watch] = set()
+        self._watches: set[Watch | Ears] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    def add(self, watch: Watch) -> None:
+    def add(self, watch: Watch | Ears) -> None:
         self._watches.add(watch)
         loop = asyncio.get_running_loop()
         if self._loop is not loop:
@@ -89,7 +131,7 @@ class _Patrol:
             self._loop = loop
             loop.call_later(ROUND_SECONDS, self._round, loop)
 
-    def discard(self, watch: Watch) -> None:
+    def discard(self, watch: Watch | Ears) -> None:
         self._watches.discard(watch)
 
     def _round(self, loop: asyncio.AbstractEventLoop) -> None:

@@ -10,7 +10,6 @@ import re
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from datetime import UTC, datetime
 from typing import Any, Final, cast
-from uuid import uuid4
 
 import orjson
 from django.conf import settings
@@ -19,6 +18,7 @@ from apps.assistants.errors import MalformedRequest
 from apps.gateway.call import Call, Operation
 from menhir.errors import TooLarge, Unauthenticated
 from menhir.postgres.ids import uuid7
+from menhir.telemetry.requests import new_request_id
 from menhir.tenancy import authentication
 from menhir.tenancy.principal import INFERENCE, Principal
 
@@ -46,7 +46,7 @@ def request_id(scope: Scope) -> bytes:
     given = header(scope, b"x-request-id")
     if given is not None and REQUEST_ID.fullmatch(given):
         return given
-    return b"req_" + uuid4().hex.encode()
+    return new_request_id().encode()
 
 
 async def principal(scope: Scope) -> Principal:

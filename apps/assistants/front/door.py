@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from typing import Final
@@ -16,6 +15,7 @@ from apps.assistants.front.reply import InternalError, Reply, Send
 from apps.assistants.front.resolve import resolve
 from apps.gateway import corridor
 from apps.gateway.call import Operation
+from apps.gateway.hangup import Ears
 from menhir.errors import MenhirError
 
 logger = logging.getLogger(__name__)
@@ -51,22 +51,11 @@ async def _answer(scope: Scope, receive: Receive, reply: Reply, *, operation: Op
     who = await admit.principal(scope)
     raw = await admit.body(scope, receive)
     call = admit.call(raw, operation=operation, who=who, request_id=request_id, received=received)
-    gone = asyncio.Event()
-    watcher = asyncio.create_task(_watch(receive, gone))
-    try:
+    with Ears(receive) as gone:
         grounds = await resolve(call)
         if grounds is not None:
             await ground(call, grounds)
         await corridor.run(call, reply, gone)
-    finally:
-        watcher.cancel()
-
-
-async def _watch(receive: Receive, gone: asyncio.Event) -> None:
-    """Set `gone` when the client hangs up: after its request, the only thing a client can still do."""
-    while (await receive())["type"] != "http.disconnect":
-        pass
-    gone.set()
 
 
 async def _describe(scope: Scope, reply: Reply) -> None:
