@@ -137,11 +137,13 @@ pytest_plugins = ["stage.cast", "stage.served", "stage.servers"]
 
 
 @pytest.fixture(autouse=True)
-def _connections_given_back() -> None:
-    """A test may have cut every connection to the database: the next one takes a fresh one from the pool."""
+def _as_a_request_begins() -> None:
+    """A test may have cut every connection to the database, or spoken German: the next one begins afresh, as a request does."""
     from django.db import connections
+    from django.utils import translation
 
     connections.close_all()
+    translation.deactivate()
 
 
 @pytest.fixture(scope="session")

@@ -131,11 +131,11 @@ def _upload(page: Page, menhir: Installation, path) -> None:
     page.set_input_files("#files", str(path))
     if page.locator("#upload button.primary").is_visible():
         page.click("#upload button.primary")
-    row = page.locator("tr", has_text=path.stem).first
+    row = page.locator("tr", has_text=path.name).first
     expect(row).to_be_visible(timeout=20_000)
     picture(page, "05-uploading")
     eventually(lambda: not _documents(menhir)["queued"] and not _documents(menhir)["processing"], seconds=60, what="the upload being read")
-    expect(page.locator("tr", has_text=path.stem).first).to_contain_text(re.compile("ready", re.IGNORECASE), timeout=20_000)
+    expect(page.locator("tr", has_text=path.name).first).to_contain_text(re.compile("ready", re.IGNORECASE), timeout=20_000)
     assert _documents(menhir)["failed"] == 0
 
 
