@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+import msgspec
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
@@ -47,8 +49,7 @@ class ResolvedRoute:
     targets: tuple[ResolvedTarget, ...]
 
 
-@dataclass(slots=True)
-class Call:
+class Call(msgspec.Struct):
     """One request of one principal, from admission to settlement."""
 
     id: UUID

@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from apps.gateway import runtime
 from apps.gateway.call import PATHS
@@ -37,17 +38,16 @@ LONGEST_PAUSE_SECONDS = 2.0
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 
 
-@dataclass(slots=True)
-class Answer:
+class Answer(msgspec.Struct):
     """An upstream that has begun: the whole body, or the first events of a stream and where the rest comes from."""
 
     target: ResolvedTarget
     context: AbstractAsyncContextManager[UpstreamResponse] | None
     chunks: AsyncIterator[bytes]
     body: bytes = b""
-    pending: list[bytes] = field(default_factory=list)
+    pending: list[bytes] = []
     first: Chunk | None = None
-    splitter: EventSplitter = field(default_factory=EventSplitter)
+    splitter: EventSplitter = msgspec.field(default_factory=EventSplitter)
 
     async def close(self) -> None:
         """Give the connection back; an upstream that is still talking is hung up on. Twice does nothing."""

@@ -7,10 +7,11 @@ says so. What was generated is billed, whether the client stayed to read it or n
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Literal
+
+import msgspec
 
 from apps.gateway.weighing import input_characters, max_output_tokens
 from menhir.metering import prices, tokens
@@ -25,8 +26,7 @@ Outcome = Literal["completed", "failed", "cancelled", "interrupted"]
 NOTHING = Decimal(0)
 
 
-@dataclass(slots=True)
-class Tally:
+class Tally(msgspec.Struct):
     """What is known of a call so far."""
 
     target: ResolvedTarget | None = None

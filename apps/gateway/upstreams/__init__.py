@@ -20,8 +20,9 @@ stream when `attempt.stream`. What it may rely on and what it must keep:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
+
+import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -32,8 +33,7 @@ if TYPE_CHECKING:
     from apps.gateway.call import Operation, ResolvedTarget
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(msgspec.Struct, frozen=True):
     """One request to one target."""
 
     operation: Operation

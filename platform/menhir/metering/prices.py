@@ -72,21 +72,21 @@ class Tariff:
     def cost(self, usage: Usage) -> Decimal:
         """What is priced apart is taken out of the whole first, and never more than the whole holds."""
         size = usage.input_tokens
-        cached = min(usage.cached_input_tokens, usage.input_tokens) if self.cached_input is not None else 0
+        cached = min(usage.cached_input_tokens, size) if self.cached_input is not None else 0
         reasoning = min(usage.reasoning_tokens, usage.output_tokens) if self.reasoning is not None else 0
-        return PER_MILLION * (
-            _rate(self.input, size) * (usage.input_tokens - cached)
-            + _rate(self.cached_input, size) * cached
-            + _rate(self.output, size) * (usage.output_tokens - reasoning)
-            + _rate(self.reasoning, size) * reasoning
-        )
+        price = _rate(self.input, size) * (size - cached) + _rate(self.output, size) * (usage.output_tokens - reasoning)
+        if cached:
+            price += _rate(self.cached_input, size) * cached
+        if reasoning:
+            price += _rate(self.reasoning, size) * reasoning
+        return PER_MILLION * price
 
 
 def _rate(price: Price, input_tokens: int) -> Decimal:
-    if price is None:
-        return FREE
     if isinstance(price, Decimal):
         return price
+    if price is None:
+        return FREE
     return next((tier.price for tier in reversed(price.tiers) if input_tokens > tier.start), price.base)
 
 

@@ -1,8 +1,7 @@
 """The rows of the ledger on their way into it: one statement a batch, safe to repeat.
 
-A batch travels as one JSON array and is unfolded by the server. An array for each column (`unnest`), with psycopg's dumpers, took
-57 µs of a core for a call opened and settled, and a lone caller waited 0.27 ms; this takes 31 µs and 0.18 ms. Decimals travel as text, so
-that no digit is lost.
+A batch travels as one JSON array, straight through libpq, and is unfolded by the server. An array for each column (`unnest`), with
+psycopg's dumpers, took twice the time. Decimals travel as text, so that no digit is lost.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-import orjson
+import msgspec
 import psycopg
 
 from menhir.metering import partitions, prices
@@ -22,32 +21,17 @@ from menhir.postgres.line import Line
 INSERT_CALLS = sql.load(__package__, "insert_calls")
 INSERT_SETTLEMENTS = sql.load(__package__, "insert_settlements")
 
+_encode = msgspec.json.Encoder(decimal_format="string").encode
+
 
 async def write_openings(line: Line, openings: Sequence[Opening], *, process_id: UUID) -> None:
     """Commit the openings."""
-    await _insert(line, INSERT_CALLS, calls=_json([_call(opening) for opening in openings]), process_id=process_id)
+    await _insert(line, INSERT_CALLS, calls=_encode(openings), process_id=str(process_id).encode())
 
 
 async def write_settlements(line: Line, settlements: Sequence[Settlement]) -> None:
     """Commit the settlements, where a call has none yet."""
-    await _insert(line, INSERT_SETTLEMENTS, settlements=_json([_settlement(settlement) for settlement in settlements]))
-
-
-def _call(opening: Opening) -> dict[str, Any]:
-    return {
-        "tenant_id": opening.tenant_id,
-        "opened_at": opening.opened_at,
-        "id": opening.call_id,
-        "operation": opening.operation,
-        "model": opening.model,
-        "route": opening.route,
-        "api_key_id": opening.api_key_id,
-        "user_id": opening.user_id,
-        "assistant_id": opening.assistant_id,
-        "prompt_version_id": opening.prompt_version_id,
-        "stream": opening.stream,
-        "estimate": opening.estimate,
-    }
+    await _insert(line, INSERT_SETTLEMENTS, settlements=_encode([_settlement(settlement) for settlement in settlements]))
 
 
 def _settlement(settlement: Settlement) -> dict[str, Any]:
@@ -75,13 +59,9 @@ def _settlement(settlement: Settlement) -> dict[str, Any]:
     }
 
 
-def _json(batch: list[dict[str, Any]]) -> str:
-    return orjson.dumps(batch, default=str).decode()
-
-
-async def _insert(line: Line, statement: sql.Statement, **values: object) -> None:
+async def _insert(line: Line, statement: sql.Statement, **values: bytes) -> None:
     try:
-        await line.run(statement, **values)
+        await line.write(statement, **values)
     except psycopg.errors.CheckViolation:  # no partition of that day, or a row that will be refused again
         await partitions.make_ahead(line)
-        await line.run(statement, **values)
+        await line.write(statement, **values)

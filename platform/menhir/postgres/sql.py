@@ -12,17 +12,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from psycopg import AsyncConnection, AsyncRawCursor
 from psycopg.rows import namedtuple_row
 
 HEADER = re.compile(r"^--\s*(takes|gives|role):\s*(.+)$")
 COLUMN = re.compile(r"(\w+)\s+([\w .\[\]]+?)(?:,|$)")
+V = TypeVar("V")
 
 
 class Column(NamedTuple):
@@ -46,22 +47,23 @@ class Statement:
     async def all(self, connection: AsyncConnection[Any], /, **values: object) -> list[Any]:
         """Every row, as named tuples."""
         async with AsyncRawCursor(connection, row_factory=namedtuple_row) as cursor:
-            await cursor.execute(self.text.encode(), self._ordered(values))
+            await cursor.execute(self.text.encode(), self.ordered(values))
             return await cursor.fetchall()
 
     async def one(self, connection: AsyncConnection[Any], /, **values: object) -> Any | None:
         """The first row, or None."""
         async with AsyncRawCursor(connection, row_factory=namedtuple_row) as cursor:
-            await cursor.execute(self.text.encode(), self._ordered(values))
+            await cursor.execute(self.text.encode(), self.ordered(values))
             return await cursor.fetchone()
 
     async def run(self, connection: AsyncConnection[Any], /, **values: object) -> int:
         """How many rows it touched."""
         async with AsyncRawCursor(connection) as cursor:
-            await cursor.execute(self.text.encode(), self._ordered(values))
+            await cursor.execute(self.text.encode(), self.ordered(values))
             return cursor.rowcount
 
-    def _ordered(self, values: dict[str, object]) -> Sequence[object]:
+    def ordered(self, values: Mapping[str, V]) -> Sequence[V]:
+        """The values in the order of the parameters; raises TypeError unless they are those it takes."""
         if values.keys() != set(self.names):
             raise TypeError(f"{self.name} takes {', '.join(self.names) or 'nothing'}; got {', '.join(values) or 'nothing'}")
         return [values[name] for name in self.names]

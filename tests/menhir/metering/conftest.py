@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+import msgspec
 import psycopg
 import pytest
 from psycopg.rows import namedtuple_row
@@ -82,7 +82,7 @@ def _opening(tenant_id: UUID, **changes: Any) -> Opening:
         stream=False,
         estimate=Decimal("0.0042"),
     )
-    return replace(call, **changes)
+    return msgspec.structs.replace(call, **changes)
 
 
 def _settlement(call: Opening, **changes: Any) -> Settlement:
@@ -102,4 +102,4 @@ def _settlement(call: Opening, **changes: Any) -> Settlement:
         latency_ms=900,
         error_code=None,
     )
-    return replace(settled, **changes)
+    return msgspec.structs.replace(settled, **changes)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 
+import msgspec
 from django.conf import settings
 
 from apps.gateway.errors import UpstreamRefused
@@ -20,4 +21,4 @@ class Embedder:
         if attempt.operation != "embeddings":
             raise UpstreamRefused("This model makes embeddings; it answers no chat completions.", param="model")
         base_url = attempt.target.base_url or f"{settings.MENHIR_EMBEDDER_URL}/v1"
-        return openai.open(replace(attempt, target=replace(attempt.target, base_url=base_url)))
+        return openai.open(msgspec.structs.replace(attempt, target=replace(attempt.target, base_url=base_url)))
