@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, Self
 
+import orjson
 from django.db import IntegrityError, models, transaction
 from django.utils import timezone
 
@@ -69,6 +70,7 @@ class Assistant(HotModel):
         """Make an assistant; raise `AssistantExists` when the slug is taken."""
         check_word(slug, param="slug")
         check_word(label, param="label")
+        _check_variables(variables or {})
         assistant = cls(
             tenant=tenant,
             slug=slug,
@@ -98,6 +100,7 @@ class Assistant(HotModel):
     def revise(self, *, by: Principal) -> None:
         """Keep the fields as they are now set; every process answers by them from the next call on."""
         check_word(self.label, param="label")
+        _check_variables(self.variables)
         self.save()
         audit.record(by, verb="assistant.revised", noun="assistant", noun_id=self.id, detail={"slug": self.slug})
 
@@ -130,3 +133,13 @@ class AssistantCollection(HotModel):
 
     def __str__(self) -> str:
         return f"{self.assistant_id} {self.collection_id}"
+
+
+def _check_variables(variables: Mapping[str, Any]) -> None:
+    """Refuse what the database cannot keep: U+0000, halves of surrogate pairs, and nesting that no prompt has a use for."""
+    try:
+        written = orjson.dumps(variables)
+    except orjson.JSONEncodeError as refused:
+        raise UnfitAssistant(f"The variables are nothing that JSON knows: {refused}.", param="variables") from refused
+    if b"\\u0000" in written.replace(rb"\\", b""):
+        raise UnfitAssistant("A variable contains characters that are no text.", param="variables")

@@ -80,7 +80,7 @@ def title_of(text: str) -> str:
     >>> title_of("  How do I\ncreate an API key?  ")
     'How do I create an API key?'
     """
-    words = " ".join(text.split())
+    words = " ".join(text.replace("\x00", "").split())
     if len(words) <= TITLE_CHARACTERS:
         return words
     cut = words[: TITLE_CHARACTERS - 1]

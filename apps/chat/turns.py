@@ -48,7 +48,7 @@ def begin(principal: Principal, *, model: str, text: str) -> Conversation:
     if principal.user_id is None:
         raise Forbidden("Conversations belong to people.")
     slug = model.removeprefix("assistant:")
-    if not Assistant.objects.within(principal.tenant_id).filter(slug=slug).exists():
+    if "\x00" in slug or not Assistant.objects.within(principal.tenant_id).filter(slug=slug).exists():
         raise UnknownModel(param="model")
     return Conversation.objects.create(
         tenant_id=principal.tenant_id, owner_id=principal.user_id, title=title_of(text), model=f"assistant:{slug}"

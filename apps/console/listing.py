@@ -16,7 +16,8 @@ Words = str | Promise
 
 PAGE_ROWS = 50
 EXPORT_ROWS = 100_000
-FORMULA_BEGINNINGS = ("=", "+", "-", "@", "\t", "\r")
+# As OWASP lists them, with the full-width forms that East Asian spreadsheets take for the same.
+FORMULA_BEGINNINGS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
 class Column(NamedTuple):
@@ -176,13 +177,13 @@ def export(name: str, columns: Sequence[tuple[Words, Callable[[M], Any]]], found
 def cell(value: Any) -> Any:
     """What goes into a cell.
 
-    >>> cell("=1+1"), cell("plain"), cell(-3), cell(None)
-    ("'=1+1", 'plain', -3, '')
+    >>> cell("=1+1"), cell(" =1+1"), cell("plain"), cell(-3), cell(None)
+    ("'=1+1", "' =1+1", 'plain', -3, '')
     """
     if value is None:
         return ""
     if hasattr(value, "isoformat"):
         return value.isoformat()
-    if isinstance(value, str) and value.startswith(FORMULA_BEGINNINGS):
+    if isinstance(value, str) and (value.startswith(FORMULA_BEGINNINGS) or value.lstrip().startswith(FORMULA_BEGINNINGS)):
         return f"'{value}"
     return value

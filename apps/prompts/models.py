@@ -111,6 +111,7 @@ class Prompt(HotModel):
 
     def withdraw(self, label: str, *, by: Principal) -> None:
         """Serve nothing under the label any more, from the next call on."""
+        check_word(label, param="label")
         self._take()
         release = self.releases.filter(label=label).first()
         if release is None:

@@ -16,7 +16,10 @@ class Served(uvicorn.Server):
     """`menhir.wiring.asgi:application` on a fresh port."""
 
     def __init__(self) -> None:
-        super().__init__(uvicorn.Config("menhir.wiring.asgi:application", host="127.0.0.1", port=0, log_level="warning", lifespan="on"))
+        heads = "menhir.wiring.bounds:BoundedHeads"
+        super().__init__(
+            uvicorn.Config("menhir.wiring.asgi:application", host="127.0.0.1", port=0, log_level="warning", lifespan="on", http=heads)
+        )
         self.ready = threading.Event()
 
     async def startup(self, sockets=None) -> None:

@@ -27,6 +27,8 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 MODEL_LIMIT_CHARACTERS: Final = 256
+MOST_LEVELS: Final = 128
+"""Of nesting. What is read must be written again for another model's name, and writing ends at twice as much."""
 
 
 class ClientLeft(Exception):
@@ -129,7 +131,23 @@ def _parse(raw: bytes) -> dict[str, Any]:
         raise MalformedRequest(f"The body is not valid JSON: {wrong}.") from wrong
     if not isinstance(fields, dict):
         raise MalformedRequest("The body is not a JSON object.")
+    # More brackets than levels are allowed: only then the levels are worth counting.
+    if raw.count(b"[") + raw.count(b"{") > MOST_LEVELS and not _is_flat(fields, MOST_LEVELS):
+        raise MalformedRequest(f"The body is nested more than {MOST_LEVELS} levels deep.")
     return fields
+
+
+def _is_flat(value: object, levels: int) -> bool:
+    """Whether nothing in it lies deeper than so many levels.
+
+    >>> _is_flat([[1]], 2), _is_flat([[[]]], 2)
+    (True, False)
+    """
+    if isinstance(value, dict):
+        value = list(value.values())
+    if not isinstance(value, list):
+        return True
+    return levels > 0 and all(_is_flat(item, levels - 1) for item in value if isinstance(item, list | dict))
 
 
 def _check_messages(fields: Mapping[str, Any]) -> None:

@@ -16,6 +16,7 @@ Send = Callable[[Message], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
 
 JSON: Final = (b"content-type", b"application/json")
+NO_SNIFFING: Final = (b"x-content-type-options", b"nosniff")
 EVENT_STREAM: Final = b"text/event-stream"
 
 
@@ -41,7 +42,9 @@ class Reply:
         """Send the status line, with the request's id."""
         self.started = True
         self.streams = any(name == b"content-type" and value.startswith(EVENT_STREAM) for name, value in headers)
-        await self._send({"type": "http.response.start", "status": status, "headers": [*headers, (b"x-request-id", self._request_id)]})
+        await self._send(
+            {"type": "http.response.start", "status": status, "headers": [*headers, NO_SNIFFING, (b"x-request-id", self._request_id)]}
+        )
 
     async def send(self, data: bytes, more: bool) -> None:  # noqa: FBT001 - ASGI's own word order
         """Send a part of the body; the last one says `more=False`."""

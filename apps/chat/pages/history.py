@@ -25,7 +25,7 @@ from menhir.tenancy.http import TenantRequest
 @refusing
 def search(request: TenantRequest) -> HttpResponse:
     """All of one's conversations, or those in which some words are."""
-    query = request.GET.get("q", "").strip()[:200]
+    query = request.GET.get("q", "").replace("\x00", "").strip()[:200]
     page = Paginator(matching(request.principal, query), PAGE_LENGTH).get_page(request.GET.get("page"))
     found = [(conversation, excerpt(conversation, query) if query else None) for conversation in page]
     days = by_day(recent(request.principal), now=timezone.now())

@@ -125,7 +125,7 @@ def _take_in(request: TenantRequest, found: Collection) -> HttpResponse:
                     external_id=name,
                     filename=name,
                     content=file.read(),
-                    media_type=file.content_type or "",
+                    media_type=(file.content_type or "").replace("\x00", ""),
                     by=request.principal,
                 )
         except MenhirError as refusal:

@@ -28,6 +28,8 @@ CSV_HEADS = [
     *("calls", "errors", "cancelled", "unsettled", "unpriced"),
     *("input_tokens", "cached_input_tokens", "output_tokens", "reasoning_tokens", "cost_usd"),
 ]
+EARLIEST = date(2000, 1, 1)
+"""Nothing was ever used before; what is asked about earlier days is asked about this one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,11 +119,11 @@ def stretch(first: str, last: str, *, today: date) -> tuple[date, date]:
     >>> stretch("nonsense", "1999-13-01", today=date(2026, 4, 2))[1]
     datetime.date(2026, 4, 2)
     """
-    last_day = min(_day(last) or today, today)
+    last_day = max(min(_day(last) or today, today), EARLIEST)
     first_day = _day(first) or last_day - timedelta(days=DEFAULT_DAYS - 1)
     if first_day > last_day:
         first_day, last_day = last_day, min(first_day, today)
-    return max(first_day, last_day - timedelta(days=usage.MOST_DAYS - 1)), last_day
+    return max(first_day, last_day - timedelta(days=usage.MOST_DAYS - 1)), max(last_day, EARLIEST)
 
 
 def finding(measure: Measure, days: Summary, chart: charts.BarChart) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -71,7 +71,7 @@ def get_usage(
 ) -> UsageOut:
     """Sum up the calls of this tenant by day, model and key, in any combination. At most 366 days at once."""
     last_day = last_day or datetime.now(UTC).date()
-    first_day = first_day or last_day - timedelta(days=DEFAULT_DAYS - 1)
+    first_day = first_day or date.fromordinal(max(1, last_day.toordinal() - DEFAULT_DAYS + 1))
     dimensions = usage.dimensions(group_by)
     summary = usage.summary(request.tenant, first_day=first_day, last_day=last_day, group_by=dimensions)
     return UsageOut(

@@ -80,7 +80,7 @@ def summary(tenant: Tenant | UUID, *, first_day: date, last_day: date, group_by:
 
     Raises Invalid when the stretch runs backwards or over more than 366 days.
     """
-    if not 0 <= (last_day - first_day).days < MOST_DAYS:
+    if last_day == date.max or not 0 <= (last_day - first_day).days < MOST_DAYS:
         raise Invalid(f"`to` must not be before `from`, and at most {MOST_DAYS} days may be asked for at once.", param="to")
     values = {
         "tenant_id": id_of(tenant),

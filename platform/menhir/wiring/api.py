@@ -15,6 +15,7 @@ from ninja.openapi.docs import Swagger
 
 from menhir.errors import MenhirError, status_of
 from menhir.wiring.problems import problem
+from menhir.wiring.refusals import status_for
 
 log = logging.getLogger(__name__)
 
@@ -74,6 +75,13 @@ def _on_denial(request: HttpRequest, error: PermissionDenied) -> HttpResponse:
 
 
 def _on_unexpected(request: HttpRequest, error: Exception) -> HttpResponse:
+    if (status := status_for(error)) is not None:
+        log.warning("a request that cannot be served: %r", error)
+        known = {
+            400: ("The request holds something that cannot be kept or read.", "invalid_request"),
+            413: ("The body is too large.", "too_large"),
+        }
+        return problem(request, status, known[status][0], code=known[status][1])
     log.error("unexpected error", exc_info=error)
     return problem(request, 500, "Something went wrong on our side. It has been logged under this request id.", code="internal_error")
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 import gc
 import os
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from typing import Any, cast
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "menhir.wiring.settings")
 
 from django.core.asgi import get_asgi_application
+
+from menhir.wiring.bounds import Application, bounded
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -21,7 +23,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 YOUNG_OBJECTS = 20_000
 """How many new objects make the collector look. By default it looks at every 700, which is twice in each call."""
 
-django_plane = get_asgi_application()
+django_plane = bounded(cast("Application", get_asgi_application()))
 
 from apps.assistants.front import application as data_plane  # noqa: E402  # these read models: apps must be ready
 from menhir.wiring.lifespan import running  # noqa: E402
@@ -35,7 +37,7 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["path"].startswith("/v1/"):
             await data_plane(scope, receive, send)
         else:
-            await django_plane(scope, receive, send)  # type: ignore[arg-type]
+            await django_plane(scope, receive, send)
     elif kind == "websocket":
         await sockets(scope, receive, send)
     elif kind == "lifespan":

@@ -1,4 +1,4 @@
-"""The request id, and the one place with a looser policy."""
+"""The request id, the limit of a body, and the one place with a looser policy."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
 from menhir.telemetry import requests
+from menhir.wiring.bounds import TOO_LARGE
 
 
 def request_id(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
@@ -23,6 +24,18 @@ def request_id(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[
             requests.request_id.reset(token)
         response["x-request-id"] = request.id
         return response
+
+    return middleware
+
+
+def body_limit(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
+    """Answer 413 to a request whose body was dropped on its way in (see `bounds`)."""
+    from menhir.wiring.pages import error
+
+    too_large = error(413)
+
+    def middleware(request: Any) -> HttpResponse:
+        return too_large(request) if getattr(request, "scope", {}).get(TOO_LARGE) else get_response(request)
 
     return middleware
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +15,7 @@ from django.views.decorators.cache import never_cache
 
 from menhir.tenancy.middleware import places_of
 from menhir.wiring.problems import problem
+from menhir.wiring.refusals import status_for
 
 
 @login_required
@@ -64,12 +66,15 @@ def error(status: int) -> Callable[..., HttpResponse]:
         400: "The request cannot be understood.",
         403: "This is not allowed.",
         404: "There is no such thing.",
+        413: "The body is larger than the limit.",
         500: "Something went wrong on our side. It has been logged under this request id.",
     }
 
     def page(request: HttpRequest, exception: Any = None) -> HttpResponse:
+        # Django hands over no exception with a 500, and calls every request it will not read a 400.
+        found = (status_for(exception or sys.exception()) or status) if status in {400, 500} else status
         if request.path.startswith("/api/"):
-            return problem(request, status, details[status])
-        return HttpResponse(loader.render_to_string(f"{status}.html", {"request_id": getattr(request, "id", "")}), status=status)
+            return problem(request, found, details[found])
+        return HttpResponse(loader.render_to_string(f"{found}.html", {"request_id": getattr(request, "id", "")}), status=found)
 
     return page

@@ -28,6 +28,7 @@ ALLOWED_HOSTS = environment.words("MENHIR_HOSTS", ["localhost", "127.0.0.1", "[:
 CSRF_TRUSTED_ORIGINS = [MENHIR_PUBLIC_URL]
 if environment.text("MENHIR_BEHIND_PROXY", ""):
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    ALLAUTH_TRUSTED_PROXY_COUNT = 1  # else one guesser at the sign-in page would lock out everybody behind the proxy
 
 # --- Limits -----------------------------------------------------------------------------------------------------------
 MENHIR_UPLOAD_LIMIT_BYTES = environment.number("MENHIR_UPLOAD_LIMIT_BYTES", 25 * 1024 * 1024, least=1024)
@@ -99,9 +100,10 @@ ASGI_APPLICATION = "menhir.wiring.asgi.application"
 MIDDLEWARE = [
     "menhir.wiring.middleware.request_id",
     "django.middleware.security.SecurityMiddleware",
-    "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
     "menhir.wiring.middleware.staff_policy",
+    "menhir.wiring.middleware.body_limit",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -164,7 +166,7 @@ ACCOUNT_LOGOUT_REDIRECT_URL = "/accounts/login/"
 # --- Cookies and headers ----------------------------------------------------------------------------------------------
 SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = LANGUAGE_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = LANGUAGE_COOKIE_SAMESITE = "Lax"
-SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _https
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = LANGUAGE_COOKIE_SECURE = _https
 SESSION_COOKIE_NAME = "menhir_session"
 CSRF_COOKIE_NAME = "menhir_csrf"
 SECURE_HSTS_SECONDS = 31_536_000 if _https else 0

@@ -27,7 +27,7 @@ class Command(BaseCommand):
             host=options["host"],
             port=options["port"],
             loop="uvloop",
-            http="httptools",
+            http="menhir.wiring.bounds:BoundedHeads",
             ws="websockets-sansio",
             lifespan="on",
             interface="asgi3",
