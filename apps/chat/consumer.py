@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from importlib import import_module
+from types import SimpleNamespace
+from typing import Any, TypeVar, cast
 from uuid import UUID
 
 import structlog
 from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
 from django.conf import settings
+from django.contrib.auth import get_user
+from django.http import HttpRequest
 from django.utils import translation
 
 from apps.chat import asking, transcript, turns, wire
@@ -64,9 +68,10 @@ class ConversationConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
             return
         try:
             said = wire.said(text_data)
-            self.principal = await database_sync_to_async(self._admitted)()  # he may have left the tenant since
+            self.principal = await database_sync_to_async(self._admitted)()  # he may have left the tenant since, or signed out
             await self.obey(said)
         except NoSuchConversation:
+            self._stop_following()
             await self.close(NOT_FOUND)
         except MenhirError as error:
             await self.tell(wire.Problem(code=error.code, message=error.message))
@@ -135,7 +140,7 @@ class ConversationConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
 
     async def conversation_title(self, event: dict[str, Any]) -> None:
         """The conversation was renamed."""
-        await self.tell(wire.Title(title=event["title"]))
+        await self.tell(wire.Title(title=await self._in_conversation(lambda conversation: conversation.title)))
 
     async def _show(self, above: UUID | None, message_ids: Sequence[UUID]) -> None:
         """Send these messages, and read along when the last of them is being written."""
@@ -196,8 +201,8 @@ class ConversationConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
         return await in_tenant(self.principal.tenant_id, lambda: work(Conversation.objects.open(self.principal, self.conversation_id)))
 
     def _admitted(self) -> Principal:
-        """Who is signed in, as a member of the tenant in the address."""
-        user = self.scope["user"]
+        """Who is signed in now, as a member of the tenant in the address."""
+        user = signed_in(self.scope["session"].session_key)
         slug = self.scope["url_route"]["kwargs"]["tenant"]
         place = next((place for place in places_of(user) if place.slug == slug), None)
         if place is None:
@@ -207,6 +212,12 @@ class ConversationConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
     def _speak_the_language_of_the_page(self) -> None:
         given = self.scope["query_string"].decode("ascii", "replace").removeprefix("lang=")
         translation.activate(given if given in dict(settings.LANGUAGES) else settings.LANGUAGE_CODE)
+
+
+def signed_in(session_key: str | None) -> Any:
+    """Whose session this is at this moment: a socket outlives signing out, a new password, and being made inactive."""
+    kept = import_module(settings.SESSION_ENGINE).SessionStore(session_key)
+    return get_user(cast("HttpRequest", SimpleNamespace(session=kept)))
 
 
 def group_of(conversation_id: UUID) -> str:

@@ -11,5 +11,5 @@ from apps.chat.models import Conversation
 
 def tell_title(conversation: Conversation) -> None:
     """Show the conversation's title in every tab that has it open, once it is committed."""
-    event = {"type": "conversation.title", "title": conversation.title}
+    event = {"type": "conversation.title"}
     transaction.on_commit(lambda: async_to_sync(get_channel_layer().group_send)(f"chat.{conversation.id}", event))

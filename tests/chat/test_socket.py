@@ -371,3 +371,62 @@ async def test_whoever_resumes_anywhere_ends_up_with_the_same_page(server, alice
     answer = (await sync_to_async(messages_of)(alice, talk.id))[-1]
     assert answer.text == RICH
     assert [citation.number for citation in answer.citations.all()] == [1]
+
+
+async def test_another_program_on_this_host_cannot_open_a_socket(server, alice, assistant):
+    """Cookies know no ports: only the origin tells a page of ours from that of whatever else listens here."""
+    await sync_to_async(assistant)(alice)
+    talk = await sync_to_async(begun)(alice)
+    for origin in ("http://127.0.0.1:3000", "https://127.0.0.1", "null", "http://localhost"):
+        with pytest.raises(InvalidStatus):
+            async with opened(server.base_url, alice, talk.id, origin=origin):
+                pass
+
+
+@pytest.mark.parametrize("how", ["signed out", "new password", "inactive"])
+async def test_a_socket_does_not_outlive_the_session(server, alice, assistant, how):
+    await sync_to_async(assistant)(alice)
+    talk = await sync_to_async(begun)(alice)
+
+    def leave():
+        from django.contrib.sessions.models import Session
+
+        if how == "signed out":
+            for session in Session.objects.all():
+                if session.get_decoded().get("_auth_user_id") == str(alice.user.id):
+                    session.delete()
+        elif how == "new password":
+            alice.user.set_password("another passphrase")
+            alice.user.save()
+        else:
+            alice.user.is_active = False
+            alice.user.save()
+
+    async with opened(server.base_url, alice, talk.id) as tab:
+        await tab.ask("First")
+        await tab.hear_turn_and_end()
+        await sync_to_async(leave)()
+        await tab.ask("Second")
+        with pytest.raises(ConnectionClosed) as closed:
+            await tab.hear("turn", "problem")
+    assert closed.value.rcvd.code == 4404
+    assert len(await sync_to_async(messages_of)(alice, talk.id)) == 2
+
+
+@pytest.mark.parametrize("said", ["[" * 100_000, '{"type": "ask", "id": "x", "text": "\\ud800"}', '{"type": "stop"}', "\x00", '"ask"'])
+async def test_nonsense_over_the_socket_is_told_so(server, alice, assistant, said):
+    await sync_to_async(assistant)(alice)
+    talk = await sync_to_async(begun)(alice)
+    async with opened(server.base_url, alice, talk.id) as tab:
+        await tab.socket.send(said)
+        assert (await tab.hear("problem"))["code"] == "bad_request"
+
+
+@pytest.mark.parametrize("said", ["a\\u0000b", "a\\ud800b"])
+async def test_a_question_that_is_no_text_is_no_fault_of_ours(server, alice, assistant, said):
+    await sync_to_async(assistant)(alice)
+    talk = await sync_to_async(begun)(alice)
+    async with opened(server.base_url, alice, talk.id) as tab:
+        await tab.socket.send(f'{{"type": "ask", "id": "{uuid4()}", "text": "{said}"}}')
+        heard = await tab.hear("problem", "turn")
+    assert heard.get("code", "") != "internal"
