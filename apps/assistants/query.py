@@ -14,12 +14,12 @@ from uuid import UUID
 
 from apps.assistants import resolution
 from apps.assistants.confidence import confidence
-from apps.assistants.errors import NothingToAnswerWith
+from apps.assistants.errors import NothingToAnswerWith, UnknownCollection
 from apps.assistants.front.resolve import ASSISTANT_PREFIX
 from apps.gateway import routing
 from apps.gateway.client import client_for
-from menhir.errors import Conflict, Invalid, LimitReached, MenhirError, TooLarge, Unavailable
-from menhir.tenancy.principal import Principal
+from menhir.errors import Conflict, Forbidden, Invalid, LimitReached, MenhirError, TooLarge, Unavailable
+from menhir.tenancy.principal import KNOWLEDGE_READ, Principal
 
 if TYPE_CHECKING:
     from openai import APIStatusError
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 PLAIN_ROUTE: Final = "extract"
 REFUSALS: Final[Mapping[int, type[MenhirError]]] = {
     400: Invalid,
+    403: Forbidden,
     404: Conflict,  # the caller named nothing that is missing: the assistant is not in order
     413: TooLarge,
     422: Invalid,
@@ -66,7 +67,11 @@ async def ask(
     elif collection is not None:
         options["collections"] = [collection]
     if collection is not None:
-        (collection_id,) = await resolution.collections_named(by.tenant_id, [collection], param="collection")
+        try:
+            (collection_id,) = await resolution.collections_named(by.tenant_id, [collection], param="collection")
+        except UnknownCollection:
+            by.require(KNOWLEDGE_READ)  # without it nobody learns which there are
+            raise
     body: dict[str, Any] = {"menhir": options}
     from openai import APIConnectionError, APIStatusError  # held only by a process that asks
 

@@ -106,7 +106,7 @@ def test_parts_of_a_message_are_searched_by_their_text(guided: Company):
 
 def test_a_request_may_name_what_to_look_into(guided: Company):
     guided.learn("other", birds="The wren is a small bird.")
-    ask = guided.client("inference").chat.completions.create
+    ask = guided.client("inference", "knowledge:read").chat.completions.create
     question = [{"role": "user", "content": "How small is a wren?"}]
     named = ask(model="assistant:guide", messages=question, extra_body={"menhir": {"collections": ["other"]}})
     assert [p["external_id"] for p in named.model_extra["menhir"]["passages"]] == ["birds"]
@@ -117,14 +117,14 @@ def test_a_request_may_name_what_to_look_into(guided: Company):
 
 def test_another_tenants_collection_is_not_found(guided: Company, globexs: Company):
     with pytest.raises(openai.NotFoundError) as refused:
-        globexs.client("inference").chat.completions.create(
+        globexs.client("inference", "knowledge:read").chat.completions.create(
             model="plain", messages=QUESTION, extra_body={"menhir": {"collections": ["docs"]}}
         )
     assert (refused.value.code, refused.value.param) == ("collection_not_found", "menhir.collections")
 
 
 def test_extract_quotes_and_cites_what_was_found(guided: Company):
-    ask = guided.client("inference").chat.completions.create
+    ask = guided.client("inference", "knowledge:read").chat.completions.create
     answer = ask(model=guided.extract(), messages=QUESTION, extra_body={"menhir": {"collections": ["docs"]}})
     text = answer.choices[0].message.content
     assert "An API key is created in the console under Keys. [1]" in text

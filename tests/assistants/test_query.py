@@ -20,7 +20,7 @@ QUESTION = "Where is an API key created?"
 
 
 def query(company: Company, body: object, *, key: str | None = None) -> httpx2.Response:
-    headers = {"authorization": f"Bearer {key or company.person.key('inference')}"}
+    headers = {"authorization": f"Bearer {key or company.person.key('inference', 'knowledge:read')}"}
     return httpx2.post(f"{company.server.base_url}/api/v1/query", json=body, headers=headers, timeout=30)
 
 

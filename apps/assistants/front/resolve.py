@@ -8,13 +8,13 @@ the assistant's own collections.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
 
 from apps.assistants import resolution
-from apps.assistants.errors import MalformedRequest
+from apps.assistants.errors import MalformedRequest, UnknownCollection
 from apps.assistants.models import DEFAULT_PASSAGES, MOST_COLLECTIONS, MOST_PASSAGES
 from apps.assistants.resolution import ResolvedAssistant
 from apps.gateway import routing
@@ -23,6 +23,7 @@ from apps.gateway.errors import UnknownModel
 from apps.prompts import releases, rendering
 from apps.prompts.errors import NotReleased, RenderedTooLong, UnknownPrompt, VariablesRefused
 from apps.prompts.models import PRODUCTION
+from menhir.tenancy.principal import KNOWLEDGE_READ, Principal
 
 ASSISTANT_PREFIX: Final = "assistant:"
 MOST_DOCUMENTS: Final = 100
@@ -151,11 +152,27 @@ async def _grounds(call: Call, options: object, *, assistant: ResolvedAssistant 
     if (documents := _texts(options, "documents", most=MOST_DOCUMENTS)) is not None:
         return Grounds((), documents, passages)
     if (slugs := _texts(options, "collections", most=MOST_COLLECTIONS)) is not None:
-        found = await resolution.collections_named(call.principal.tenant_id, slugs, param="menhir.collections")
+        found = await _opened(call.principal, slugs, own=assistant.collections if assistant is not None else ())
         return Grounds(found, (), passages)
     if assistant is None or not assistant.collections:
         return None
     return Grounds(assistant.collections, (), passages)
+
+
+async def _opened(who: Principal, slugs: Sequence[str], *, own: Sequence[UUID]) -> tuple[UUID, ...]:
+    """The collections of these names, as far as this caller may look into them.
+
+    An assistant's own were opened to its callers by whoever made it. Any other is opened by the scope to read; without it nobody learns
+    which there are.
+    """
+    try:
+        found = await resolution.collections_named(who.tenant_id, slugs, param="menhir.collections")
+    except UnknownCollection:
+        who.require(KNOWLEDGE_READ)
+        raise
+    if not set(found) <= set(own):
+        who.require(KNOWLEDGE_READ)
+    return found
 
 
 def _texts(options: Mapping[str, Any], name: str, *, most: int) -> tuple[str, ...] | None:

@@ -9,10 +9,10 @@ from uuid import UUID
 
 from menhir.errors import Forbidden
 
-INFERENCE = "inference"
+INFERENCE, KNOWLEDGE_READ = "inference", "knowledge:read"
 SCOPES: tuple[str, ...] = (
     INFERENCE,
-    "knowledge:read",
+    KNOWLEDGE_READ,
     "knowledge:write",
     "prompts:read",
     "prompts:write",
@@ -41,7 +41,7 @@ class Role(StrEnum):
 SCOPES_OF_ROLE: dict[Role, frozenset[str]] = {
     Role.OWNER: frozenset(SCOPES),
     Role.ADMIN: frozenset(SCOPES),
-    Role.MEMBER: frozenset({INFERENCE, "knowledge:read"}),
+    Role.MEMBER: frozenset({INFERENCE, KNOWLEDGE_READ}),
 }
 
 
