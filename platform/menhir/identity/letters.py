@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from allauth.account.utils import user_pk_to_url_str
 from django.conf import settings
-from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.tokens import PasswordResetTokenGenerator
 from django.urls import reverse
 
@@ -30,7 +29,7 @@ class MailedTokens(PasswordResetTokenGenerator):
 class AnyTokens(MailedTokens):
     """What allauth asks: it mails those that it makes, and takes both."""
 
-    def check_token(self, user: AbstractBaseUser | None, token: str | None) -> bool:
+    def check_token(self, user: User | None, token: str | None) -> bool:
         """Whether the token opens this account, however it came."""
         return super().check_token(user, token) or shown.check_token(user, token)
 

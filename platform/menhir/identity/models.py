@@ -77,7 +77,7 @@ class User(AbstractBaseUser, PermissionsMixin):
     @property
     def is_proven(self) -> bool:
         """Whether somebody showed that the address is his: by a link that was mailed to it, or an operator vouched for it."""
-        return EmailAddress.objects.filter(user=self, email__iexact=self.email, verified=True).exists()
+        return bool(EmailAddress.objects.filter(user=self, email__iexact=self.email, verified=True).exists())
 
     def prove(self) -> None:
         """Count the address as his from now on; whoever calls this has just given the account a new password, or none.
