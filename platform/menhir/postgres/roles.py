@@ -73,9 +73,18 @@ def ensure(connection: psycopg.Connection[object], *, secret: str) -> None:
         # Only to hand functions over to it: INHERIT FALSE keeps its sight out of the owner's ordinary queries.
         connection.execute(sql.SQL("GRANT {} TO CURRENT_USER WITH INHERIT FALSE, SET TRUE").format(sql.Identifier(DEFINER)))
     except psycopg.errors.InsufficientPrivilege as e:
-        raise PermissionError(
-            f"The owner of the database may not manage roles. Let a superuser run: ALTER ROLE {connection.info.user} CREATEROLE;"
-        ) from e
+        raise PermissionError(_what_the_owner_lacks(connection, have)) from e
     database = sql.Identifier(connection.info.dbname)
     for role in (APP, GATEWAY):
         connection.execute(sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(database, sql.Identifier(role)))
+
+
+def _what_the_owner_lacks(connection: psycopg.Connection[object], have: set[str]) -> str:
+    owner = sql.Identifier(connection.info.user).as_string(connection)
+    may = connection.execute("SELECT FROM pg_roles WHERE rolname = current_user AND (rolcreaterole OR rolsuper)").fetchone()
+    if may is None:
+        return f"{owner} may not manage roles. Let a superuser run: ALTER ROLE {owner} CREATEROLE;"
+    return (
+        f"The roles {', '.join(sorted(have))} of this server were made by somebody else: one server serves one installation. "
+        f"To take them over, let a superuser run: GRANT {', '.join(sorted(have))} TO {owner} WITH ADMIN OPTION;"
+    )

@@ -20,11 +20,14 @@ import binascii
 import logging
 import os
 import secrets
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
 from django.core.exceptions import ImproperlyConfigured
+from psycopg import ProgrammingError
+from psycopg.conninfo import conninfo_to_dict
 
 T = TypeVar("T")
 ROOT = Path(__file__).resolve().parents[3]
@@ -70,6 +73,18 @@ def home() -> Path:
     return (ROOT / text("MENHIR_HOME", ".menhir")).resolve()
 
 
+def database(name: str) -> str:
+    """A connection string, or nothing. What is wrong with it is not quoted: it may hold a password."""
+    given = text(name, "")
+    try:
+        conninfo_to_dict(given)
+    except ProgrammingError:
+        raise ImproperlyConfigured(
+            f"{name} is no connection string. Write postgresql://user:password@host:5432/database, with %40 for an @ in the password."
+        ) from None
+    return given
+
+
 def secret_key(folder: Path) -> str:
     """`MENHIR_SECRET_KEY`, or the one kept in the home folder, made on first use."""
     return os.environ.get("MENHIR_SECRET_KEY") or _kept(folder / "secret-key", lambda: secrets.token_urlsafe(48))
@@ -93,17 +108,23 @@ def _kept(path: Path, make: Callable[[], str]) -> str:
     """The content of a file that only we can read; whoever comes first writes it, the others read it."""
     try:
         return path.read_text(encoding="ascii").strip()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         pass
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f"{path.name}.{os.getpid()}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        file.write(make())
+    except OSError as e:
+        raise ImproperlyConfigured(f"{path} cannot be read: {e.strerror}.") from e
     try:
-        os.link(draft, path)  # atomic, and fails when another process was first
-    except FileExistsError:
-        pass
-    finally:
-        draft.unlink()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, draft = tempfile.mkstemp(prefix=f"{path.name}.", dir=path.parent)  # mode 0600
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            file.write(make())
+        try:
+            os.link(draft, path)  # atomic, and fails when another process was first
+        except FileExistsError:
+            pass
+        finally:
+            Path(draft).unlink()
+    except OSError as e:
+        raise ImproperlyConfigured(
+            f"MENHIR_HOME cannot be used: {path.parent}: {e.strerror}. Name a folder that this user may write to."
+        ) from e
     return path.read_text(encoding="ascii").strip()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, LiteralString
+
 import psycopg
 from django.apps import apps
 from django.conf import settings
@@ -11,19 +13,91 @@ from psycopg import sql
 from menhir.postgres import roles
 
 LOCK = "SELECT pg_advisory_lock(hashtext('menhir:migrate'))"
+OLDEST_SERVER, OLDEST_VECTOR = 16, (0, 8)
 THIRD_PARTY = ("contenttypes", "auth", "sessions", "admin", "account", "mfa", "socialaccount", "procrastinate")
+
+
+class CannotMigrate(Exception):
+    """The database, or what we may do in it, is not what Menhir needs; the message says what to change."""
 
 
 def migrate() -> None:
     """Bring the database up to date as its owner: roles, migrations, grants on other people's tables.
 
-    Raises whatever failed: a process that migrates must not exit with 0 over a half-migrated database.
+    Raises CannotMigrate where a person must change something first, and else whatever failed: a process that migrates must not exit with 0
+    over a half-migrated database.
     """
-    with psycopg.connect(roles.conninfo("owner"), autocommit=True) as connection:
+    try:
+        connection = psycopg.connect(roles.conninfo("owner"), autocommit=True)
+    except (psycopg.OperationalError, RuntimeError) as e:
+        raise CannotMigrate(f"No connection to the database: {_one_line(e)}") from e
+    with connection:
         connection.execute(LOCK)  # held until this connection closes
-        roles.ensure(connection, secret=settings.SECRET_KEY)
+        _must_be_ours(connection)
+        _must_have_vector(connection)
+        try:
+            roles.ensure(connection, secret=settings.SECRET_KEY)
+        except PermissionError as e:
+            raise CannotMigrate(str(e)) from e
         call_command("migrate", database="owner", interactive=False, verbosity=0)
         _grant_third_party(connection)
+
+
+def _must_be_ours(connection: psycopg.Connection[tuple[Any, ...]]) -> None:
+    """Refuse a server that is too old, a database that is somebody else's, and one in which we may make nothing."""
+    info = connection.info
+    if info.server_version // 10_000 < OLDEST_SERVER:
+        raise CannotMigrate(f"PostgreSQL {OLDEST_SERVER} or newer is needed; {info.host} runs {info.server_version // 10_000}.")
+    (may,) = _row(
+        connection,
+        "SELECT has_database_privilege(current_database(), 'CREATE') AND has_schema_privilege('public', 'CREATE')",
+    )
+    if not may:
+        raise CannotMigrate(
+            f"{info.user} may not make tables in the database {info.dbname}. "
+            f"Let a superuser run: ALTER DATABASE {info.dbname} OWNER TO {info.user};"
+        )
+    (known,) = _row(connection, "SELECT to_regclass('public.django_migrations')")
+    if known is not None:
+        (ours,) = _row(
+            connection, "SELECT NOT EXISTS (SELECT FROM django_migrations) OR EXISTS (SELECT FROM django_migrations WHERE app = 'tenancy')"
+        )
+        if not ours:
+            raise CannotMigrate(f"The database {info.dbname} belongs to another Django project. Give Menhir one of its own.")
+
+
+def _must_have_vector(connection: psycopg.Connection[tuple[Any, ...]]) -> None:
+    """See to it that pgvector is there, or say who must do what."""
+    database = connection.info.dbname
+    installed, available = _row(
+        connection,
+        "SELECT (SELECT extversion FROM pg_extension WHERE extname = 'vector'),"
+        " (SELECT default_version FROM pg_available_extensions WHERE name = 'vector')",
+    )
+    if installed is None and available is None:
+        version = connection.info.server_version // 10_000
+        raise CannotMigrate(f"The PostgreSQL server lacks pgvector. Install it there (Debian: postgresql-{version}-pgvector).")
+    if installed is None:
+        try:
+            connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
+        except psycopg.errors.InsufficientPrivilege as e:
+            raise CannotMigrate(f"Let a superuser run in the database {database}: CREATE EXTENSION vector;") from e
+        installed = available
+    if tuple(int(part) for part in installed.split(".")[:2]) < OLDEST_VECTOR:
+        raise CannotMigrate(
+            f"pgvector {installed} is too old: 0.8 or newer is needed. "
+            f"Install it, and let a superuser run in the database {database}: ALTER EXTENSION vector UPDATE;"
+        )
+
+
+def _row(connection: psycopg.Connection[tuple[Any, ...]], query: LiteralString) -> tuple[Any, ...]:
+    row = connection.execute(query).fetchone()
+    assert row is not None  # noqa: S101  # a SELECT without FROM has one
+    return row
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 def pending() -> list[str]:

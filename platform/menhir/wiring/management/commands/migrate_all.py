@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 
-from menhir.wiring.migrating import migrate
+from menhir.wiring.migrating import CannotMigrate, migrate
 
 
 class Command(BaseCommand):
@@ -15,6 +15,9 @@ class Command(BaseCommand):
     requires_migrations_checks = False
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Migrate; a failure leaves by its exception, with a non-zero exit code."""
-        migrate()
+        """Migrate; a failure leaves with a non-zero exit code."""
+        try:
+            migrate()
+        except CannotMigrate as e:
+            raise CommandError(str(e)) from e
         self.stdout.write("The database is up to date.")
