@@ -6,6 +6,7 @@ taken for a statement or a short transaction and given back: never held while a 
 
 from __future__ import annotations
 
+import select
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -18,6 +19,9 @@ from menhir.errors import Unavailable
 from menhir.postgres.roles import Role, conninfo
 
 WAIT_SECONDS = 5.0
+RECONNECT_SECONDS = 3.0
+"""After which the pool gives up a connection, to try anew when one is asked for. Its pauses double: left alone, it would stay away after an
+outage for as long again as that lasted."""
 
 
 class Pool:
@@ -35,8 +39,9 @@ class Pool:
             min_size=1,
             max_size=self.most,
             timeout=WAIT_SECONDS,
+            reconnect_timeout=RECONNECT_SECONDS,
             kwargs={"autocommit": True},
-            check=AsyncConnectionPool.check_connection if self.role == "app" else None,
+            check=_look,
             open=False,
             name=f"menhir-{self.role}",
         )
@@ -65,6 +70,14 @@ class Pool:
         async with self.connection() as connection, connection.transaction():
             await connection.execute("SELECT menhir.set_tenant(%s)", [tenant_id])
             yield connection
+
+
+async def _look(connection: AsyncConnection[Any]) -> None:
+    """Refuse a connection whose server has gone: there is something to read then, its end. A look costs a thousandth of asking."""
+    looking = select.poll()
+    looking.register(connection.fileno(), select.POLLIN)
+    if looking.poll(0):
+        await AsyncConnectionPool.check_connection(connection)
 
 
 app = Pool("app", most=8)

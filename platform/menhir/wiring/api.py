@@ -80,6 +80,7 @@ def _on_unexpected(request: HttpRequest, error: Exception) -> HttpResponse:
         known = {
             400: ("The request holds something that cannot be kept or read.", "invalid_request"),
             413: ("The body is too large.", "too_large"),
+            503: ("The database is not answering. Try again shortly.", "unavailable"),
         }
         return problem(request, status, known[status][0], code=known[status][1])
     log.error("unexpected error", exc_info=error)

@@ -1,14 +1,14 @@
-"""What an exception that nobody caught was about: the request after all, or ourselves."""
+"""What an exception that nobody caught was about: the request after all, the database that is away, or ourselves."""
 
 from __future__ import annotations
 
 from django.core.exceptions import BadRequest, RequestDataTooBig, SuspiciousOperation
-from django.db import DataError
+from django.db import DataError, InterfaceError, OperationalError
 from django.http.multipartparser import MultiPartParserError
 
 
 def status_for(error: BaseException | None) -> int | None:
-    r"""The status when the request is to blame, None when we are.
+    r"""The status when the request is to blame, or the database is away for the moment (503); None when we are.
 
     The database keeps no U+0000 and no half of a surrogate pair, in whatever field they come. Where we expect them they are refused by
     name; this is for where we did not.
@@ -20,4 +20,6 @@ def status_for(error: BaseException | None) -> int | None:
         return 413
     if isinstance(error, BadRequest | SuspiciousOperation | MultiPartParserError | DataError | UnicodeEncodeError | RecursionError):
         return 400
+    if isinstance(error, OperationalError | InterfaceError):
+        return 503
     return None

@@ -9,7 +9,7 @@ from csp.constants import NONCE, NONE, SELF
 from django.utils.translation import gettext_lazy as _
 from psycopg.conninfo import conninfo_to_dict
 
-from menhir.postgres import embedded, roles
+from menhir.postgres import embedded, pools, roles
 from menhir.telemetry import logs
 from menhir.wiring import environment, staff
 
@@ -42,11 +42,11 @@ MENHIR_LOCAL_MODEL = "all-MiniLM-L6-v2"
 
 # --- Database ---------------------------------------------------------------------------------------------------------
 MENHIR_DATABASES: dict[str, str] = {}
-_owner = environment.text("DATABASE_URL", "") or embedded.owner_if_running(MENHIR_HOME / "postgres", secret=SECRET_KEY)
+_owner = environment.database("DATABASE_URL") or embedded.owner_if_running(MENHIR_HOME / "postgres", secret=SECRET_KEY)
 if _owner:
     MENHIR_DATABASES = roles.derive(_owner, secret=SECRET_KEY)
 for _role in ("app", "gateway"):
-    if _url := environment.text(f"MENHIR_{_role.upper()}_DATABASE_URL", ""):
+    if _url := environment.database(f"MENHIR_{_role.upper()}_DATABASE_URL"):
         MENHIR_DATABASES[_role] = _url
 
 
@@ -57,7 +57,7 @@ def _database(role: str, *, pooled: bool) -> dict[str, Any]:
     found: dict[str, Any] = {names[key]: str(value) for key, value in parts.items() if key in names}
     options: dict[str, Any] = {key: value for key, value in parts.items() if key not in names}
     if pooled:
-        options["pool"] = {"min_size": 1, "max_size": 16, "timeout": 10}
+        options["pool"] = {"min_size": 1, "max_size": 16, "timeout": pools.WAIT_SECONDS, "reconnect_timeout": pools.RECONNECT_SECONDS}
     # Checked when taken: after a restart of the database the pool holds connections that are none.
     return {"ENGINE": "menhir.postgres.backend", "NAME": "menhir", "CONN_HEALTH_CHECKS": pooled, **found, "OPTIONS": options}
 
