@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+import psycopg
 from django.contrib.auth.decorators import login_required
 from django.db import DatabaseError, connection
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
@@ -13,6 +14,7 @@ from django.shortcuts import redirect
 from django.template import loader
 from django.views.decorators.cache import never_cache
 
+from menhir.postgres import roles
 from menhir.tenancy.middleware import places_of
 from menhir.wiring.problems import problem
 from menhir.wiring.refusals import status_for
@@ -37,11 +39,16 @@ def healthz(request: HttpRequest) -> HttpResponse:
 
 @never_cache
 def readyz(request: HttpRequest) -> HttpResponse:
-    """Whether the process can serve: the database answers and is migrated, the listener listens."""
+    """Whether the process can serve: the database answers and has every migration, the listener listens."""
     from menhir.postgres.listener import listener
     from menhir.wiring.lifespan import state
 
-    checks = {"database": _database_answers(), "listener": listener.connected, "accepting": state.accepting}
+    checks = {
+        "database": _database_answers() if listener.connected else _database_answers_anew(),
+        "migrations": state.migrated,
+        "listener": listener.connected,
+        "accepting": state.accepting,
+    }
     ready = all(checks.values())
     return JsonResponse({"status": "ok" if ready else "unavailable", "checks": checks}, status=200 if ready else 503)
 
@@ -60,6 +67,15 @@ def _database_answers() -> bool:
     return True
 
 
+def _database_answers_anew() -> bool:
+    """Asked on a connection of its own: while the database is away a pool would make the question wait for seconds."""
+    try:
+        psycopg.connect(roles.conninfo("app"), connect_timeout=2).close()
+    except (psycopg.Error, RuntimeError):
+        return False
+    return True
+
+
 def error(status: int) -> Callable[..., HttpResponse]:
     """The page for a status; under /api/ a problem instead. It must not fail itself, so it asks the database nothing."""
     details = {
@@ -68,6 +84,7 @@ def error(status: int) -> Callable[..., HttpResponse]:
         404: "There is no such thing.",
         413: "The body is larger than the limit.",
         500: "Something went wrong on our side. It has been logged under this request id.",
+        503: "The database is not answering. Try again shortly.",
     }
 
     def page(request: HttpRequest, exception: Any = None) -> HttpResponse:

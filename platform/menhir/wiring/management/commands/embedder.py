@@ -8,6 +8,8 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 
+from menhir.wiring import lifeline
+
 
 class Command(BaseCommand):
     help = "Serve the local embedding model. Never expose it: it asks nobody who he is."
@@ -21,6 +23,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Load the model and serve."""
+        lifeline.watch()
         from apps.gateway.upstreams.embedder.server import serve
 
         serve(host=options["host"], port=options["port"])

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 
-from menhir.wiring.migrating import migrate
+from menhir.wiring import lifeline
+from menhir.wiring.migrating import CannotMigrate, migrate
 from menhir.wiring.provisioning import first_tenant
 
 
@@ -15,6 +16,10 @@ class Command(BaseCommand):
     requires_system_checks: list[str] = []
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Prepare; safe to repeat and to run from several processes."""
-        migrate()
+        """Prepare; safe to repeat, after an interruption too, and to run from several processes."""
+        lifeline.watch()
+        try:
+            migrate()
+        except CannotMigrate as e:
+            raise CommandError(str(e)) from e
         first_tenant()

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import signal
+import sys
+from types import FrameType
 from typing import Any
 
 import uvicorn
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
+
+from menhir.wiring import lifeline
 
 GRACE_SECONDS = 20
 
@@ -21,7 +26,10 @@ class Command(BaseCommand):
         parser.add_argument("--port", type=int, default=settings.PORT)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Serve until told to stop; then finish what is under way, for `GRACE_SECONDS` at most."""
+        """Serve until told to stop; then finish what is under way, for `GRACE_SECONDS` at most, and exit with 0."""
+        lifeline.watch()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, _finished)  # uvicorn puts its own in their place, and afterwards sends itself what it had heard
         uvicorn.run(
             "menhir.wiring.asgi:application",
             host=options["host"],
@@ -40,3 +48,7 @@ class Command(BaseCommand):
             timeout_keep_alive=75,
             timeout_graceful_shutdown=GRACE_SECONDS,
         )
+
+
+def _finished(number: int, frame: FrameType | None) -> None:
+    sys.exit(0)

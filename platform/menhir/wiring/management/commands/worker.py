@@ -10,7 +10,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 from procrastinate.contrib.django import app as jobs
 
-from menhir.wiring.lifespan import running
+from menhir.wiring import lifeline
+from menhir.wiring.lifespan import running, state
 
 log = logging.getLogger("menhir.worker")
 PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 10.0
@@ -26,7 +27,8 @@ class Command(BaseCommand):
         parser.add_argument("--concurrency", type=int, default=4)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Work until told to stop."""
+        """Work until told to stop; then finish the jobs under way, for `GRACE_SECONDS` at most, and exit with 0."""
+        lifeline.watch()
         asyncio.run(work(options["concurrency"]))
 
 
@@ -41,6 +43,8 @@ async def work(concurrency: int) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     async with running():
+        if not await _started(stop):
+            return
         pause = PAUSE_SECONDS
         while not stop.is_set():
             began = loop.time()
@@ -53,6 +57,15 @@ async def work(concurrency: int) -> None:
                 await asyncio.wait_for(stop.wait(), timeout=pause)
             except TimeoutError:
                 continue
+
+
+async def _started(stop: asyncio.Event) -> bool:
+    """Wait until there is a database to work on; False when told to stop before."""
+    either = [asyncio.create_task(event.wait()) for event in (state.started, stop)]
+    await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+    for task in either:
+        task.cancel()
+    return not stop.is_set()
 
 
 async def _one_life(concurrency: int, stop: asyncio.Event) -> None:
