@@ -12,10 +12,11 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -109,6 +110,80 @@ def web(tmp_path: Path) -> Iterator[Callable[..., Server]]:
         server.stop()
 
 
+class Up:
+    """`manage.py up` in a home of its own, and whatever it started there."""
+
+    def __init__(self, home: Path, **environment: str) -> None:
+        self.home, self.port = home, free_port()
+        self.log = home.parent / f"{home.name}-up.log"
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(("MENHIR_", "DATABASE_URL", "OPENAI_"))}
+        self.environment = {**inherited, "MENHIR_HOME": str(home), "PORT": str(self.port), **environment}
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def base_url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def begin(self) -> None:
+        """Start it, in a session of its own as a terminal would."""
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, str(ROOT / "manage.py"), "up"],
+                env=self.environment,
+                stdout=log,
+                stderr=log,
+                cwd=ROOT,
+                start_new_session=True,
+            )
+
+    def start(self) -> Installation:
+        """Start it and wait until it is ready."""
+        earlier = self._greetings()
+        self.begin()
+        eventually(lambda: self._greetings() > earlier or self.process.poll() is not None, seconds=120, what="make up being ready")
+        if self.process.poll() is not None:
+            pytest.fail(self.log.read_text())
+        first = json.loads((self.home / "first-tenant.json").read_text())
+        return Installation(first["base_url"], self.home, first["email"], first["password"], first["api_key"])
+
+    def _greetings(self) -> int:
+        return self.log.read_text().count("Menhir is up") if self.log.exists() else 0
+
+    def stop(self, number: int = signal.SIGINT) -> int:
+        """Send it a signal; the exit code."""
+        self.process.send_signal(number)
+        try:
+            return self.process.wait(timeout=60)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            return self.process.wait()
+
+    def processes(self) -> list[psutil.Process]:
+        """Everything that lives in this home."""
+        return [process for process in psutil.process_iter() if process.pid != os.getpid() and self._is_ours(process)]
+
+    def role(self, name: str) -> psutil.Process | None:
+        """The process of a role, or of `postgres`; None while there is none."""
+        with suppress(psutil.Error):  # it ended while we looked
+            return self._role(name)
+        return None
+
+    def _role(self, name: str) -> psutil.Process | None:
+        if name == "postgres":
+            found = (process for process in self.processes() if process.cmdline()[1:3] == ["-D", str(self.home / "postgres")])
+        else:
+            found = (process for process in psutil.Process(self.process.pid).children() if name in process.cmdline())
+        return next(found, None)
+
+    def _is_ours(self, process: psutil.Process) -> bool:
+        try:
+            return process.status() != psutil.STATUS_ZOMBIE and (
+                str(self.home) in " ".join(process.cmdline()) or process.environ().get("MENHIR_HOME") == str(self.home)
+            )
+        except psutil.Error:
+            return False
+
+
 @dataclass(frozen=True)
 class Installation:
     """A whole Menhir as `make up` starts it, with what it wrote for its first tenant."""
@@ -123,28 +198,8 @@ class Installation:
 @contextmanager
 def installation(home: Path, **environment: str) -> Iterator[Installation]:
     """Run `manage.py up` in an empty home until the block ends."""
-    port = free_port()
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("MENHIR_", "DATABASE_URL", "OPENAI_"))}
-    log = home.parent / f"{home.name}-up.log"
-    with log.open("ab") as output:
-        process = subprocess.Popen(
-            [sys.executable, str(ROOT / "manage.py"), "up"],
-            env={**inherited, "MENHIR_HOME": str(home), "PORT": str(port), **environment},
-            stdout=output,
-            stderr=output,
-            cwd=ROOT,
-        )
+    up = Up(home, **environment)
     try:
-        eventually(
-            lambda: answers(f"http://127.0.0.1:{port}/readyz") or process.poll() is not None, seconds=120, what="make up being ready"
-        )
-        if process.poll() is not None:
-            pytest.fail(log.read_text())
-        first = json.loads((home / "first-tenant.json").read_text())
-        yield Installation(first["base_url"], home, first["email"], first["password"], first["api_key"])
+        yield up.start()
     finally:
-        process.send_signal(signal.SIGINT)
-        try:
-            process.wait(timeout=60)
-        except subprocess.TimeoutExpired:
-            process.kill()
+        up.stop()

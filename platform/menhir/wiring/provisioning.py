@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from apps.knowledge.models import Collection, Document
 from menhir.identity.models import User
 from menhir.postgres import roles
 from menhir.tenancy.models import ApiKey, Tenant
+from menhir.tenancy.models.key import hash_of
 from menhir.tenancy.principal import Principal, system
 from menhir.tenancy.transaction import tenant_transaction
 
@@ -53,14 +55,14 @@ def create_tenant(slug: str, *, owner_email: str, name: str = "", openai: tuple[
     with transaction.atomic():
         owner, password = _owner(owner_email.strip().lower())
         tenant = Tenant.found(slug=slug, name=name, owner=owner)
-    by = system(tenant.id, tenant.slug)
-    with tenant_transaction(tenant):
-        _key, plaintext = ApiKey.issue(tenant, name="First key", by=owner)
-        provision_builtin(tenant)
-        if openai is not None:
-            provision_openai(tenant, api_key=openai[0], base_url=openai[1])
-        provision_docs_assistant(tenant, by, route_name="gpt-4o-mini" if openai else "extract")
-        _read_documentation(tenant, by)
+        by = system(tenant.id, tenant.slug)
+        with tenant_transaction(tenant):
+            _key, plaintext = ApiKey.issue(tenant, name="First key", by=owner)
+            provision_builtin(tenant)
+            if openai is not None:
+                provision_openai(tenant, api_key=openai[0], base_url=openai[1])
+            provision_docs_assistant(tenant, by, route_name="gpt-4o-mini" if openai else "extract")
+            _read_documentation(tenant, by)
     return Made(settings.MENHIR_PUBLIC_URL, tenant.slug, owner.email, password, plaintext)
 
 
@@ -79,10 +81,21 @@ def _owner(email: str) -> tuple[User, str | None]:
 
 
 def first_tenant() -> None:
-    """Create the first tenant of a fresh installation and write `first-tenant.json`; does nothing where there is a tenant."""
+    """Create the first tenant of a fresh installation, described in `first-tenant.json`; where there is a tenant, nothing.
+
+    However this is interrupted, the next call completes it: the description is written before the commit and gets its name after it. One
+    that is about another database is put aside as `first-tenant.old.json`.
+    """
+    path = settings.MENHIR_HOME / "first-tenant.json"
+    draft = path.with_suffix(".draft")
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(LOCK)
+        if _holds(draft):
+            draft.replace(path)
+        elif path.exists() and not _holds(path):
+            path.replace(path.with_suffix(".old.json"))
         if _any_tenant():
+            _correct(path)
             return
         key = os.environ.get("OPENAI_API_KEY")
         openai = (key, os.environ.get("OPENAI_BASE_URL") or OPENAI_URL) if key else None
@@ -90,7 +103,9 @@ def first_tenant() -> None:
         owner = User.objects.get(email=FIRST_EMAIL)
         owner.is_staff = owner.is_superuser = True  # whoever starts an installation operates it
         owner.save(update_fields=["is_staff", "is_superuser"])
-        _write(settings.MENHIR_HOME / "first-tenant.json", made)
+        _write(draft, made.as_dict())
+    with suppress(FileNotFoundError):  # another process was quicker
+        draft.replace(path)
 
 
 def _any_tenant() -> bool:
@@ -98,6 +113,27 @@ def _any_tenant() -> bool:
     with psycopg.connect(roles.conninfo("app")) as asking:
         asking.execute("SET LOCAL app.operator = 'on'")
         return asking.execute("SELECT FROM tenancy_tenant LIMIT 1").fetchone() is not None
+
+
+def _holds(path: Path) -> bool:
+    """Whether a description is about a tenant of this database: whether its key, live or revoked, is in it."""
+    try:
+        key = json.loads(path.read_text(encoding="utf-8"))["api_key"]
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return False
+    with psycopg.connect(roles.conninfo("app")) as asking:
+        return asking.execute("SELECT FROM menhir.find_key(%s)", [hash_of(key)]).fetchone() is not None
+
+
+def _correct(path: Path) -> None:
+    """Say in a description where this start can be reached: the port may be another than last time."""
+    try:
+        described = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return
+    if described["base_url"] != settings.MENHIR_PUBLIC_URL:
+        _write(path.with_suffix(".draft"), {**described, "base_url": settings.MENHIR_PUBLIC_URL})
+        path.with_suffix(".draft").replace(path)
 
 
 def _read_documentation(tenant: Tenant, by: Principal) -> None:
@@ -126,7 +162,9 @@ def _title(path: Path) -> str:
         return next((line.lstrip("# ").strip() for line in file if line.startswith("# ")), path.stem)
 
 
-def _write(path: Path, made: Made) -> None:
+def _write(path: Path, described: dict[str, Any]) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        json.dump(made.as_dict(), file, indent=2)
+        json.dump(described, file, indent=2)
+        file.flush()
+        os.fsync(file.fileno())
