@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from console.conftest import Console, words
-from django.test import Client
+from django.core.mail import get_connection
+from django.test import Client, override_settings
 from django.urls import reverse
 
 from apps.gateway.models import Provider, Route
+from menhir.audit.models import Entry
 from menhir.tenancy.models import ApiKey
 from menhir.tenancy.transaction import tenant_transaction
 
@@ -122,6 +126,67 @@ def test_keys_are_revoked_from_the_list(console: Console, olga: Client) -> None:
     olga.post(reverse("admin:tenancy_apikey_changelist"), {"action": "revoke", "_selected_action": [str(console.key.id)]})
     with tenant_transaction(console.owner.tenant):
         assert not ApiKey.objects.within(console.owner.tenant).get(id=console.key.id).is_live
+
+
+def test_what_operators_do_stands_in_the_tenants_own_trail(console: Console, olga: Client) -> None:
+    choose(olga, console)
+    tenant = console.owner.tenant
+    olga.post(reverse("admin:tenancy_apikey_changelist"), {"action": "revoke", "_selected_action": [str(console.key.id)]})
+    with tenant_transaction(tenant):
+        route = Route.objects.within(tenant).get(name="small")
+    olga.post(reverse("admin:gateway_route_delete", args=[route.id]), {"post": "yes"})
+    membership = reverse("admin:tenancy_membership_change", args=[console.membership_id])
+    olga.post(membership, {"user": str(console.owner.user.id), "role": "admin"})
+    with tenant_transaction(tenant):
+        entries = {entry.verb: entry for entry in Entry.objects.within(tenant).filter(actor_name__endswith="(operator)")}
+    assert set(entries) == {"apikey.revoked", "route.deleted", "membership.changed"}
+    assert entries["apikey.revoked"].noun_id == console.key.id
+
+
+def test_a_route_that_an_operator_deletes_is_forgotten_at_once(console: Console, olga: Client, monkeypatch) -> None:
+    choose(olga, console)
+    rung: list[str] = []
+    monkeypatch.setattr("menhir.tenancy.models.foundation.notify_changed", lambda kind, _tenant: rung.append(kind))
+    with tenant_transaction(console.owner.tenant):
+        route = Route.objects.within(console.owner.tenant).get(name="small")
+    given = {"action": "delete_selected", "_selected_action": [str(route.id)], "post": "yes"}
+    assert olga.post(reverse("admin:gateway_route_changelist"), given).status_code == 302
+    assert rung
+
+
+def test_another_tenants_nouns_are_out_of_reach_by_their_ids(console: Console, olga: Client, mallory: Person) -> None:
+    """The chosen tenant is Globex; Acme's ids are known."""
+    assert olga.post(reverse("admin:choose_tenant"), {"tenant": mallory.tenant.slug}).status_code == 302
+    with tenant_transaction(console.owner.tenant):
+        provider = Provider.objects.within(console.owner.tenant).get(slug="far")
+    nouns = {
+        "tenancy_apikey": console.key.id,
+        "tenancy_membership": console.membership_id,
+        "prompts_prompt": console.prompt.id,
+        "knowledge_document": console.document.id,
+        "gateway_provider": provider.id,
+    }
+    for name, noun in nouns.items():
+        for verb in ("change", "delete", "history"):
+            assert olga.get(reverse(f"admin:{name}_{verb}", args=[noun])).status_code in {302, 403}, (name, verb)
+    olga.post(reverse("admin:tenancy_apikey_changelist"), {"action": "revoke", "_selected_action": [str(console.key.id)]})
+    lines = {
+        "name": "stolen",
+        "targets-TOTAL_FORMS": "1",
+        "targets-INITIAL_FORMS": "0",
+        "targets-0-provider": str(provider.id),
+        "targets-0-upstream_model": "small-1",
+        "targets-0-position": "0",
+    }
+    assert "Select a valid choice" in words(olga.post(reverse("admin:gateway_route_add"), lines))
+    with tenant_transaction(console.owner.tenant):
+        assert ApiKey.objects.within(console.owner.tenant).get(id=console.key.id).is_live
+
+
+def test_letters_that_are_files_are_for_one_pair_of_eyes(tmp_path: Path) -> None:
+    with override_settings(EMAIL_FILE_PATH=tmp_path / "mail"):
+        get_connection()
+    assert (tmp_path / "mail").stat().st_mode & 0o077 == 0
 
 
 def test_somebody_new_gets_a_link_and_no_password(olga: Client) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.contrib import admin, messages
@@ -16,6 +17,7 @@ from unfold.admin import ModelAdmin, TabularInline
 from menhir.tenancy.models import ApiKey, Membership, Tenant
 
 SESSION_KEY = "staff_tenant"
+DEEDS = "menhir_deeds"
 SHOWN_TENANTS = 200
 
 
@@ -25,6 +27,20 @@ def chosen_tenant_id(request: HttpRequest) -> UUID | None:
         return UUID(request.session[SESSION_KEY])
     except (KeyError, ValueError):
         return None
+
+
+class Deed(NamedTuple):
+    """Something that an operator did to a tenant's noun; wiring writes it into that tenant's audit trail."""
+
+    verb: str
+    noun: str
+    noun_id: UUID
+    name: str
+
+
+def deeds_of(request: HttpRequest) -> list[Deed]:
+    """What was done in this request so far."""
+    return request.__dict__.setdefault(DEEDS, [])  # type: ignore[no-any-return]
 
 
 class OfTenant(ModelAdmin):  # type: ignore[misc]
@@ -46,6 +62,31 @@ class OfTenant(ModelAdmin):  # type: ignore[misc]
         """What is new belongs to the chosen tenant."""
         obj.tenant_id = chosen_tenant_id(request)
         super().save_model(request, obj, form, change)
+
+    def delete_queryset(self, request: HttpRequest, queryset: Any) -> None:
+        """One by one: some nouns ring when they go, so that the data plane forgets them, and some have more to take along."""
+        for noun in queryset:
+            noun.delete()
+
+    def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> Any:
+        """Into the tenant's trail, too."""
+        self.remember(request, "created", [obj])
+        return super().log_addition(request, obj, message)
+
+    def log_change(self, request: HttpRequest, obj: Any, message: Any) -> Any:
+        """Into the tenant's trail, too."""
+        self.remember(request, "changed", [obj])
+        return super().log_change(request, obj, message)
+
+    def log_deletions(self, request: HttpRequest, queryset: Any) -> Any:
+        """Into the tenant's trail, too."""
+        self.remember(request, "deleted", queryset)
+        return super().log_deletions(request, queryset)
+
+    def remember(self, request: HttpRequest, verb: str, nouns: Iterable[Any]) -> None:
+        """Note what an operator does to a tenant's nouns: its people must be able to see it."""
+        noun = str(self.opts.model_name)
+        deeds_of(request).extend(Deed(f"{noun}.{verb}", noun, one.pk, str(one)[:200]) for one in nouns)
 
     def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:  # noqa: FBT001  # Django's signature
         """As do the lines below it."""
@@ -158,4 +199,5 @@ class ApiKeyAdmin(ReadOnly):
         """Refuse the chosen keys everywhere, within a second."""
         for key in queryset:
             key.revoke()
+        self.remember(request, "revoked", queryset)
         self.message_user(request, gettext("The keys are revoked."), messages.SUCCESS)

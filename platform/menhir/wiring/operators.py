@@ -11,7 +11,9 @@ from django.db import connection, transaction
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
-from menhir.tenancy.admin import chosen_tenant_id
+from menhir import audit
+from menhir.tenancy.admin import chosen_tenant_id, deeds_of
+from menhir.tenancy.principal import Principal
 from menhir.tenancy.transaction import tenant_transaction
 
 STAFF = "/staff/"
@@ -36,7 +38,18 @@ class OperatorMiddleware:
             # A lazily rendered page would run its queries after the transaction.
             if hasattr(response, "render") and callable(response.render):
                 response = response.render()
+            for deed in deeds_of(request):
+                audit.record(_acting(request), verb=deed.verb, noun=deed.noun, noun_id=deed.noun_id, detail={"name": deed.name})
             return response
+
+
+def _acting(request: Any) -> Principal:
+    """The operator as the tenant's trail shows him; no membership, and so no role."""
+    tenant_id = chosen_tenant_id(request)
+    if tenant_id is None:
+        raise RuntimeError("An operator did something to a tenant's noun with no tenant chosen.")
+    name = f"{request.user.display_name} (operator)"
+    return Principal(tenant_id, "", "user", request.user.pk, name, None, frozenset())
 
 
 @contextmanager

@@ -212,7 +212,7 @@ if _smtp := environment.text("MENHIR_SMTP_URL", ""):
     EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = unquote(_mail.username or ""), unquote(_mail.password or "")
     EMAIL_USE_TLS = True
 else:
-    EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
+    EMAIL_BACKEND = "menhir.identity.mailbox.EmailBackend"
     EMAIL_FILE_PATH = MENHIR_HOME / "mail"
 DEFAULT_FROM_EMAIL = environment.text("MENHIR_FROM_EMAIL", f"menhir@{_public.hostname or 'localhost'}")
 
