@@ -7,7 +7,7 @@ import base64
 import subprocess
 import sys
 import threading
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from uuid import uuid4
 
 import aiohttp
@@ -18,6 +18,7 @@ from openai import AsyncOpenAI, NotFoundError
 
 from apps.gateway.call import ResolvedTarget
 from apps.gateway.errors import UpstreamDown, UpstreamRefused
+from apps.gateway.session import Session
 from apps.gateway.upstreams import Attempt, embedder
 from apps.gateway.upstreams.embedder.model import DIMENSIONS, NAME, DamagedWeights, Model, check
 from apps.gateway.upstreams.embedder.server import Application, serve
@@ -213,7 +214,9 @@ async def test_the_upstream_finds_its_embedder_by_the_settings_or_by_its_provide
     from django.conf import settings
 
     monkeypatch.setattr(settings, "MENHIR_EMBEDDER_URL", local)
-    async with aiohttp.ClientSession() as session:
+    async with AsyncExitStack() as stack:
+        session = Session()
+        stack.push_async_callback(session.close)
         for base_url in ("", f"{local}/v1"):
             async with embedder.adapter.open(attempt(base_url, session, input="abc")) as response:
                 body = b"".join([chunk async for chunk in response.chunks()])

@@ -28,9 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
     from contextlib import AbstractAsyncContextManager
 
-    import aiohttp
-
     from apps.gateway.call import Operation, ResolvedTarget
+    from apps.gateway.session import Session
 
 
 class Attempt(msgspec.Struct, frozen=True):
@@ -46,14 +45,17 @@ class Attempt(msgspec.Struct, frozen=True):
     stream: bool
     target: ResolvedTarget
     request_id: str
-    session: aiohttp.ClientSession
+    session: Session
 
 
 class UpstreamResponse(Protocol):
     """An answer that has begun."""
 
     status: int
-    headers: Mapping[str, str]
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The answer's headers, by their names in lower case."""
 
     def chunks(self) -> AsyncIterator[bytes]:
         """Give the body as it arrives, without holding anything back."""

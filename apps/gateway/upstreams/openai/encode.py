@@ -7,7 +7,27 @@ from typing import TYPE_CHECKING
 import orjson
 
 if TYPE_CHECKING:
+    from apps.gateway.session import Endpoint
     from apps.gateway.upstreams import Attempt
+
+OURS = frozenset(
+    {
+        "host",
+        "content-type",
+        "content-length",
+        "accept",
+        "accept-encoding",
+        "user-agent",
+        "x-request-id",
+        # How the message is framed and the connection kept is no provider's to say.
+        "transfer-encoding",
+        "connection",
+        "upgrade",
+        "expect",
+        "te",
+        "trailer",
+    }
+)
 
 
 def body_of(attempt: Attempt) -> bytes:
@@ -25,18 +45,29 @@ def body_of(attempt: Attempt) -> bytes:
     return orjson.dumps(changed)
 
 
-def headers_of(attempt: Attempt) -> dict[str, str]:
-    """Give the headers: the provider's own ones may add, but never replace, what the exchange rests on."""
+def head_of(attempt: Attempt, to: Endpoint, *, length: int) -> bytes:
+    """Give the request's first line and headers; raises ValueError for a header with a line break in it.
+
+    The provider's own headers may add, but never replace, what the exchange rests on.
+    """
     target = attempt.target
-    headers = {
-        **target.headers,
-        "Content-Type": "application/json",
-        "Accept": "text/event-stream" if attempt.stream else "application/json",
+    lines = [
+        f"POST {to.target} HTTP/1.1",
+        f"Host: {to.authority}",
+        "Content-Type: application/json",
+        f"Content-Length: {length}",
+        "Accept: text/event-stream" if attempt.stream else "Accept: application/json",
         # A compressed stream arrives when its window is full, not when its event is.
-        "Accept-Encoding": "identity",
-        "User-Agent": "menhir",
-        "X-Request-Id": attempt.request_id,
-    }
+        "Accept-Encoding: identity",
+        "User-Agent: menhir",
+        f"X-Request-Id: {attempt.request_id}",
+    ]
     if target.credential:
-        headers["Authorization"] = f"Bearer {target.credential}"
-    return headers
+        lines.append(f"Authorization: Bearer {target.credential}")
+    if target.headers:
+        taken = OURS | {"authorization"} if target.credential else OURS
+        lines += [f"{name}: {value}" for name, value in target.headers.items() if name.lower() not in taken]
+    head = "\r\n".join(lines)
+    if head.count("\n") != len(lines) - 1 or head.count("\r") != len(lines) - 1 or "\0" in head:
+        raise ValueError("A header has a line break in it.")
+    return f"{head}\r\n\r\n".encode()

@@ -1,21 +1,20 @@
-"""One request and its answer over aiohttp."""
+"""One request and its answer."""
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import TYPE_CHECKING, Self
 
-import aiohttp
-from yarl import URL
-
+from apps.gateway.connection import Unanswered
 from apps.gateway.errors import UpstreamBusy, UpstreamCut, UpstreamDown
-from apps.gateway.upstreams.openai.encode import body_of, headers_of
+from apps.gateway.session import endpoint
+from apps.gateway.upstreams.openai.encode import body_of, head_of
 from apps.gateway.upstreams.openai.errors import error_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
     from types import TracebackType
 
+    from apps.gateway.connection import Connection
     from apps.gateway.upstreams import Attempt
 
 MAX_ERROR_BYTES = 64 * 1024
@@ -32,69 +31,71 @@ class OpenAI:
 class Exchange:
     """The context in which an answer is read, and the answer itself: one object for each request instead of three."""
 
-    __slots__ = ("_attempt", "_response", "headers", "status")
+    __slots__ = ("_attempt", "_connection", "_origin", "status")
 
     def __init__(self, attempt: Attempt) -> None:
         self._attempt = attempt
-        self._response: aiohttp.ClientResponse | None = None
+        self._connection: Connection | None = None
         self.status = 0
-        self.headers: Mapping[str, str] = {}
 
     async def __aenter__(self) -> Self:
         attempt = self._attempt
         provider = attempt.target.provider
         try:
-            response = await attempt.session.post(
-                _url(attempt.target.base_url + attempt.path),
-                data=body_of(attempt),
-                headers=headers_of(attempt),
-                # A redirect would carry the credential to wherever it points.
-                allow_redirects=False,
-            )
-        except aiohttp.ServerDisconnectedError as e:
-            # Most often a kept connection that the other side closed as we took it up: a fresh one may do.
+            to = endpoint(attempt.target.base_url + attempt.path)
+            body = body_of(attempt)
+            head = head_of(attempt, to, length=len(body))
+            self._origin = to.origin
+            self._connection = connection = await attempt.session.take(to.origin)
+            await connection.ask(head, body)
+        except Unanswered as e:
+            self._leave()
+            # A fresh connection may do.
             raise UpstreamBusy(f"The upstream `{provider}` closed the connection before it answered.") from e
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as e:
+        except (OSError, ValueError) as e:
+            self._leave()
             raise UpstreamDown(f"The upstream `{provider}` cannot be reached.") from e
-        self._response = response
-        if response.status // 100 != 2:  # noqa: PLR2004 - the class of the status
-            try:
-                body = await response.content.read(MAX_ERROR_BYTES)
-            except (aiohttp.ClientError, OSError):
-                body = b""
-            finally:
-                self._leave()
-            raise error_of(response.status, response.headers, body, provider=provider)
-        self.status = response.status
-        self.headers = response.headers
+        except BaseException:
+            self._leave()
+            raise
+        self.status = connection.status
+        if self.status // 100 != 2:  # noqa: PLR2004 - the class of the status
+            headers = self.headers
+            raise error_of(self.status, headers, await self._refusal(connection), provider=provider)
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._leave()
 
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The answer's headers, by their names in lower case."""
+        headers = self._connection.headers if self._connection is not None else ()
+        return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in headers}
+
     async def chunks(self) -> AsyncIterator[bytes]:
         """Give the body as the socket gave it; raises UpstreamCut when it ends early."""
-        if self._response is None:
+        if self._connection is None:
             return
-        provider = self._attempt.target.provider
-        content = self._response.content
+        read = self._connection.read
         try:
-            while data := await content.readany():
+            while data := await read():
                 yield data
-        except (aiohttp.ClientError, OSError) as e:
-            raise UpstreamCut(f"The upstream `{provider}` broke off in the middle of its answer.") from e
+        except OSError as e:
+            raise UpstreamCut(f"The upstream `{self._attempt.target.provider}` broke off in the middle of its answer.") from e
+
+    async def _refusal(self, connection: Connection) -> bytes:
+        said = b""
+        try:
+            while len(said) < MAX_ERROR_BYTES and (data := await connection.read()):
+                said += data
+        except OSError:
+            pass
+        finally:
+            self._leave()
+        return said
 
     def _leave(self) -> None:
-        response, self._response = self._response, None
-        if response is None:
-            return
-        if response.content.is_eof():
-            response.release()
-        else:
-            # Closing is the one way to tell the other side to stop generating.
-            response.close()
-
-
-@lru_cache(maxsize=1024)
-def _url(url: str) -> URL:
-    return URL(url)
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            self._attempt.session.release(self._origin, connection)
