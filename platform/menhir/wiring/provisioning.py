@@ -91,7 +91,7 @@ def first_tenant() -> None:
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(LOCK)
         if _holds(draft):
-            draft.replace(path)
+            _publish(draft, path)
         elif path.exists() and not _holds(path):
             path.replace(path.with_suffix(".old.json"))
         if _any_tenant():
@@ -104,6 +104,10 @@ def first_tenant() -> None:
         owner.is_staff = owner.is_superuser = True  # whoever starts an installation operates it
         owner.save(update_fields=["is_staff", "is_superuser"])
         _write(draft, made.as_dict())
+    _publish(draft, path)
+
+
+def _publish(draft: Path, path: Path) -> None:
     with suppress(FileNotFoundError):  # another process was quicker
         draft.replace(path)
 
