@@ -75,3 +75,11 @@ def test_pages_ask_for_no_inline_code(console: Console) -> None:
     assert "unsafe" not in answer["content-security-policy"]
     assert " style=" not in words(answer)
     assert "onclick" not in words(answer)
+
+
+def test_nobody_on_the_way_keeps_what_a_tenant_sees(console: Console) -> None:
+    pages = [*console.pages, f"/t/{console.owner.tenant.slug}/"]
+    browser = console.owner.browser()
+    kept = {page: browser.get(page)["cache-control"] for page in pages}
+    assert all("private" in policy for policy in kept.values()), kept
+    assert "private" in console.owner.api().get("/api/v1/collections")["cache-control"]

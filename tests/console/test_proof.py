@@ -149,3 +149,11 @@ def test_an_operator_who_corrects_an_address_leaves_the_old_one_no_way_in(mallor
     assert User.objects.get(id=mallory.user.id).is_proven
     Client(headers={"host": "localhost"}).post(reverse("account_reset_password"), {"email": before})
     assert not any("/reset/key/" in letter.body for letter in posted)
+
+
+def test_a_name_with_a_line_break_forges_no_header(mallory: Person, posted) -> None:
+    mallory.user.name = "Mallory\nBcc: everybody@example.com"
+    mallory.user.save()
+    add(mallory, f"dora-{mallory.tenant.slug}@example.com")
+    assert "\n" not in posted[0].subject
+    assert posted[0].message()["Bcc"] is None

@@ -64,7 +64,8 @@ def configure(*, stream: TextIO | None = None, level: int = logging.INFO, as_jso
 
 def _rendered(*, as_json: bool) -> list[Processor]:
     if not as_json:
-        return [_without_secrets, structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
+        # The traceback becomes text first: there are secrets in messages of errors, too.
+        return [structlog.processors.format_exc_info, _without_secrets, structlog.dev.ConsoleRenderer()]
     # Frames without their locals: there the passwords are.
     trace = structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False))
     return [trace, _without_secrets, structlog.processors.JSONRenderer(default=str, ensure_ascii=False)]

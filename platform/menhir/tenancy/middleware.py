@@ -55,8 +55,11 @@ class TenancyMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        """Pass through; the work is done once the view is known."""
-        return self.get_response(request)
+        """Pass through; the work is done once the view is known. What it shows of a tenant is kept by nobody on the way."""
+        response = self.get_response(request)
+        if hasattr(request, "tenant") and not response.has_header("Cache-Control"):
+            response["Cache-Control"] = "private, no-cache"
+        return response
 
     def process_view(self, request: Any, view: Any, args: list[Any], kwargs: dict[str, Any]) -> HttpResponseBase | None:
         """Admit, then run the view in its transaction."""

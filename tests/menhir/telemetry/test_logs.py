@@ -55,6 +55,19 @@ def test_a_secret_is_blotted_out_wherever_it_stands(lines):
     assert "0123456789abcdef" not in json.dumps(lines())
 
 
+def test_at_a_terminal_a_traceback_loses_its_secrets_too(lines):
+    stream = io.StringIO()
+    logs.configure(stream=stream, as_json=False)
+    try:
+        raise RuntimeError("upstream said no to sk-abcdefghijklmnop1234")
+    except RuntimeError:
+        structlog.get_logger("menhir.test").exception("relay.failed")
+        logging.getLogger("menhir.test").exception("relay failed")
+    said = stream.getvalue()
+    assert said.count("RuntimeError: upstream said no to sk-…1234") == 2
+    assert "abcdefghijklmnop" not in said
+
+
 @pytest.mark.parametrize("offered", ["", "short", "a" * 129, "with space here", 'quote"quote"', "new\nline-here", None])
 def test_a_request_id_that_could_forge_a_line_is_replaced(offered):
     assert accept(offered).startswith("req_")
