@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import platform
 import re
 import signal
 import socket
 import subprocess
+import sys
 import time
 import urllib.request
 from collections.abc import Iterator, Sequence
@@ -65,6 +67,25 @@ def wrk(url: str, *, core: int, connections: int, seconds: int, script: Path, ke
         p99_ms=percentiles["99"],
         errors=(int(refused[1]) if refused else 0) + (sum(map(int, broken.groups())) if broken else 0),
     )
+
+
+@dataclass(frozen=True)
+class Streamed:
+    """What the clients of many streams saw."""
+
+    streams: int
+    broken: int
+    median_seconds: float
+    p99_seconds: float
+    first_median_ms: float
+    first_p99_ms: float
+
+
+def streams(url: str, *, core: int, at_once: int, script: Path, key: str = "none") -> Streamed:
+    """Ask for so many streams at once, a few times, from one core."""
+    command = ["taskset", "-c", str(core), sys.executable, str(script), url, "--at-once", str(at_once)]
+    said = subprocess.run(command, env={**os.environ, "BENCH_KEY": key}, capture_output=True, text=True, check=True).stdout
+    return Streamed(**json.loads(said))
 
 
 @contextlib.contextmanager

@@ -2,9 +2,9 @@
 
 Menhir's `web` is pinned to one core; wrk and a fake upstream that answers at once are pinned to another. A call goes through all
 that a call goes through: key, route, a row committed before the upstream is asked, price, a row committed before the answer. The bare
-upstream under the same load is the limit. Afterwards the ledger must hold exactly the calls the upstream counted.
+upstream under the same load is the limit. Then streams, many at once. Afterwards the ledger must hold exactly the calls the upstream counted.
 
-    python benchmarks/relay/run.py [--seconds 10] [--connections 1,32,128]
+    python benchmarks/relay/run.py [--seconds 10] [--connections 1,32,128] [--streams 100,300]
 
 Everything is on loopback, in a folder and a database of its own, and is gone afterwards; what was measured stays in benchmarks/results/.
 """
@@ -22,7 +22,6 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 import psycopg
@@ -31,26 +30,14 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "platform"), str(HERE)]
 
-from machine import Load, cpu_seconds, described, free_port, get, pin, pinned, resident_mb, wrk  # noqa: E402
+from machine import Load, Streamed, cpu_seconds, free_port, get, pin, pinned, resident_mb, streams, wrk  # noqa: E402
+from report import Row, StreamRow, write  # noqa: E402
 
 SCRIPT = HERE / "request.lua"
 WARM_UP_SECONDS = 3
 MENHIR_CORE, LOAD_CORE = 0, 1
-CALM_LOAD = 0.5
 # Where the database runs: with Menhir, so that one core bears all of it, or beside, as a server of its own would.
 LAYOUTS = {"web + PostgreSQL on the core": MENHIR_CORE, "web on the core, PostgreSQL beside": LOAD_CORE}
-
-
-@dataclass(frozen=True)
-class Row:
-    """A line of the report. CPU is in seconds for 1,000 requests."""
-
-    what: str
-    connections: int
-    load: Load
-    web_cpu: float | None = None
-    database_cpu: float | None = None
-    resident_mb: float | None = None
 
 
 @dataclass(frozen=True)
@@ -71,11 +58,12 @@ def main() -> None:
     if (os.cpu_count() or 1) <= LOAD_CORE:
         raise SystemExit("The benchmark needs two cores: one for Menhir, one for the load.")
     busy = os.getloadavg()[0]
-    rows: list[Row] = []
+    rows: list[Row | StreamRow] = []
     with tempfile.TemporaryDirectory(prefix="menhir-bench-") as name, fake_upstream(Path(name)) as upstream:
         rows += [
             Row("fake upstream, bare", count, load(f"{upstream}/v1/chat/completions", count, options)) for count in options.connections
         ]
+        rows += [StreamRow("fake upstream, bare", count, stream(f"{upstream}/v1/chat/completions", count)) for count in options.streams]
         with installation(Path(name), upstream) as installed:
             before = int(get(f"{upstream}/count"))
             for what, core in LAYOUTS.items():
@@ -83,7 +71,7 @@ def main() -> None:
                 rows += measured(what, installed, Path(name), options)
             asked = int(get(f"{upstream}/count")) - before
             settled = ledger(installed)
-    report(rows, asked=asked, settled=settled, busy=busy, options=options)
+    write(rows, asked=asked, settled=settled, busy=busy, seconds=options.seconds, folder=options.results)
     if asked != settled:
         raise SystemExit(f"The upstream answered {asked} calls and the ledger has {settled}.")
 
@@ -91,9 +79,14 @@ def main() -> None:
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--seconds", type=int, default=10, help="for each line of the report (10)")
-    parser.add_argument("--connections", type=lambda text: [int(word) for word in text.split(",")], default=[1, 32, 128])
+    parser.add_argument("--connections", type=numbers, default=[1, 32, 128])
+    parser.add_argument("--streams", type=numbers, default=[100, 300], help="how many at once (100,300)")
     parser.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results")
     return parser.parse_args()
+
+
+def numbers(text: str) -> list[int]:
+    return [int(word) for word in text.split(",") if word]
 
 
 @contextlib.contextmanager
@@ -129,7 +122,7 @@ def installation(folder: Path, upstream: str) -> Iterator[Installation]:
         get_server(folder / "postgres", start=False).cleanup()
 
 
-def measured(what: str, installed: Installation, folder: Path, options: argparse.Namespace) -> Iterator[Row]:
+def measured(what: str, installed: Installation, folder: Path, options: argparse.Namespace) -> Iterator[Row | StreamRow]:
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     command = [sys.executable, str(ROOT / "manage.py"), "web", "--port", str(port)]
@@ -142,11 +135,21 @@ def measured(what: str, installed: Installation, folder: Path, options: argparse
             used = cpu_seconds(web.pid) - before[0], cpu_seconds(installed.postmaster) - before[1]
             per_thousand = [seconds / seen.requests * 1000 for seconds in used]
             yield Row(what, connections, seen, *per_thousand, resident_mb(web.pid))
+        for at_once in options.streams:
+            used_before = cpu_seconds(web.pid)
+            streamed = stream(endpoint, at_once, key=installed.key)
+            yield StreamRow(
+                what, at_once, streamed, (cpu_seconds(web.pid) - used_before) / max(1, streamed.streams) * 1000, resident_mb(web.pid)
+            )
         time.sleep(0.5)  # wrk leaves in the middle of its last requests; they are settled as cancelled
 
 
 def load(url: str, connections: int, options: argparse.Namespace, *, key: str = "none") -> Load:
     return wrk(url, core=LOAD_CORE, connections=connections, seconds=options.seconds, script=SCRIPT, key=key)
+
+
+def stream(url: str, at_once: int, *, key: str = "none") -> Streamed:
+    return streams(url, core=LOAD_CORE, at_once=at_once, script=HERE / "streams.py", key=key)
 
 
 def ledger(installed: Installation) -> int:
@@ -156,40 +159,6 @@ def ledger(installed: Installation) -> int:
         (settled,) = connection.execute("SELECT count(*) FROM metering_settlement WHERE attempts > 0").fetchone()
         connection.rollback()
     return settled
-
-
-def report(rows: list[Row], *, asked: int, settled: int, busy: float, options: argparse.Namespace) -> None:
-    now = datetime.now(UTC)
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
-    lines = [
-        f"# Relay, {now:%Y-%m-%d}",
-        "",
-        f"Commit {commit or '?'}; {described()}; load average before the run: {busy:.1f}"
-        + (" — OTHERS WERE AT WORK, the figures are too low." if busy > CALM_LOAD else "."),
-        f"Menhir's `web` (one process) pinned to core {MENHIR_CORE}, wrk and the fake upstream to core {LOAD_CORE}; loopback; whole (not",
-        f"streamed) chat completions; {options.seconds} s a line after {WARM_UP_SECONDS} s of warming up; PostgreSQL 18 (embedded), its",
-        "durability as usual, each call opened and settled by a committed row. Compare within one run only: machines are noisy.",
-        "",
-        "| | connections | req/s | p50 ms | p99 ms | CPU s per 1,000: web | …: PostgreSQL | web RSS MB | errors |",
-        "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
-        *(
-            f"| {row.what} | {row.connections} | {row.load.per_second:,.0f} | {row.load.p50_ms:.2f} | {row.load.p99_ms:.2f} | "
-            f"{shown(row.web_cpu, '.3f')} | {shown(row.database_cpu, '.3f')} | {shown(row.resident_mb, '.0f')} | {row.load.errors} |"
-            for row in rows
-        ),
-        "",
-        f"The upstream answered {asked:,} calls through Menhir; the ledger settled {settled:,} calls that reached an upstream.",
-        "",
-    ]
-    options.results.mkdir(parents=True, exist_ok=True)
-    path = options.results / f"relay-{now:%Y-%m-%d}.md"
-    path.write_text("\n".join(lines), encoding="utf-8")
-    print("\n".join(lines))
-    print(f"Written to {path}")
-
-
-def shown(value: float | None, form: str) -> str:
-    return "" if value is None else format(value, form)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A model server as small as one can be: it reads a request, counts it, and gives the same answer again.
+"""A model server as small as one can be: it reads a request, counts it, and gives the same answer again, whole or as a stream.
 
     python benchmarks/relay/upstream.py --port 9100
 
@@ -44,6 +44,28 @@ def response(body: bytes) -> bytes:
 
 COMPLETION = response(ANSWER)
 
+CHUNKS = 50
+GAP_SECONDS = 0.02
+STREAM_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+
+
+def event(**members: object) -> bytes:
+    chunk = {"id": "chatcmpl-benchmark", "object": "chat.completion.chunk", "created": 1_700_000_000, "model": "gpt-4o-mini-2024-07-18"}
+    return framed(b"data: " + json.dumps({**chunk, **members}).encode() + b"\n\n")
+
+
+def framed(data: bytes) -> bytes:
+    return b"%x\r\n%s\r\n" % (len(data), data)
+
+
+TOKEN = event(choices=[{"index": 0, "delta": {"content": " Keys"}, "finish_reason": None}], usage=None)
+LAST = (
+    event(choices=[{"index": 0, "delta": {}, "finish_reason": "stop"}], usage=None)
+    + event(choices=[], usage={"prompt_tokens": 20, "completion_tokens": CHUNKS, "total_tokens": 20 + CHUNKS})
+    + framed(b"data: [DONE]\n\n")
+    + b"0\r\n\r\n"
+)
+
 
 class Peer(asyncio.Protocol):
     """One connection, kept alive, one request after the other."""
@@ -61,12 +83,31 @@ class Peer(asyncio.Protocol):
             length = int(head.partition(b"content-length:")[2].partition(b"\r\n")[0] or 0)
             if len(self.buffer) < end + 4 + length:
                 return
-            self.buffer = self.buffer[end + 4 + length :]
+            body, self.buffer = self.buffer[end + 4 : end + 4 + length], self.buffer[end + 4 + length :]
             if head.startswith(b"get /count"):
                 self.transport.write(response(b"%d" % Peer.given))
+                continue
+            Peer.given += 1
+            if b'"stream":true' in body.replace(b" ", b""):
+                self.began = asyncio.get_running_loop().time()
+                self.transport.write(STREAM_HEAD + TOKEN)
+                self.go_on(1)
             else:
-                Peer.given += 1
                 self.transport.write(COMPLETION)
+
+    def go_on(self, sent: int) -> None:
+        """Send the rest of a stream, each chunk at its time by the clock, so that lateness does not add up."""
+        loop = asyncio.get_running_loop()
+        if self.transport.is_closing():
+            return
+        if sent == CHUNKS:
+            self.transport.write(LAST)
+            return
+        loop.call_at(self.began + sent * GAP_SECONDS, self.next, sent)
+
+    def next(self, sent: int) -> None:
+        self.transport.write(TOKEN)
+        self.go_on(sent + 1)
 
 
 async def serve(port: int) -> None:
