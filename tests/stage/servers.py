@@ -110,6 +110,22 @@ def web(tmp_path: Path) -> Iterator[Callable[..., Server]]:
         server.stop()
 
 
+@pytest.fixture
+def worker(tmp_path: Path) -> Iterator[Callable[[], Server]]:
+    """Starts `worker` processes on this test's database; they end with the test."""
+    started: list[Server] = []
+
+    def start() -> Server:
+        log = tmp_path / f"worker-{len(started)}.log"
+        started.append(Server("worker", [], {**os.environ, "MENHIR_LOG_LEVEL": "INFO"}, None, log))
+        started[-1].start()
+        return started[-1]
+
+    yield start
+    for server in started:
+        server.stop()
+
+
 class Up:
     """`manage.py up` in a home of its own, and whatever it started there."""
 

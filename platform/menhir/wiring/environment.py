@@ -112,6 +112,10 @@ def _kept(path: Path, make: Callable[[], str]) -> str:
         pass
     except OSError as e:
         raise ImproperlyConfigured(f"{path} cannot be read: {e.strerror}.") from e
+    if os.environ.get("MENHIR_APP_DATABASE_URL"):
+        # One of several processes, each perhaps with a home of its own: what one seals, the others must be able to open.
+        name = f"MENHIR_{path.name.upper().replace('-', '_')}"
+        raise ImproperlyConfigured(f"{name} is not set, and {path} does not exist: every process of an installation needs the same.")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, draft = tempfile.mkstemp(prefix=f"{path.name}.", dir=path.parent)  # mode 0600

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import psycopg
 from django.core.exceptions import BadRequest, RequestDataTooBig, SuspiciousOperation
 from django.db import DataError, InterfaceError, OperationalError
 from django.http.multipartparser import MultiPartParserError
+
+# Django's, and psycopg's own as procrastinate wraps them.
+AWAY = (OperationalError, InterfaceError, psycopg.OperationalError, psycopg.InterfaceError)
 
 
 def status_for(error: BaseException | None) -> int | None:
@@ -20,6 +24,6 @@ def status_for(error: BaseException | None) -> int | None:
         return 413
     if isinstance(error, BadRequest | SuspiciousOperation | MultiPartParserError | DataError | UnicodeEncodeError | RecursionError):
         return 400
-    if isinstance(error, OperationalError | InterfaceError):
+    if isinstance(error, AWAY) or (error is not None and isinstance(error.__cause__, AWAY)):
         return 503
     return None

@@ -6,8 +6,10 @@ import json
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import OperationalError
 
 from menhir.errors import MenhirError
+from menhir.postgres import roles
 from menhir.wiring.provisioning import create_tenant
 
 
@@ -25,9 +27,12 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Create, and print what is needed to begin; the password and the key are shown this once."""
         try:
+            roles.conninfo("app")
             made = create_tenant(options["slug"], owner_email=options["owner"], name=options["name"])
         except MenhirError as e:
             raise CommandError(e.message) from e
+        except (RuntimeError, OperationalError) as e:
+            raise CommandError(" ".join(str(e).split())) from e
         if options["json"]:
             self.stdout.write(json.dumps(made.as_dict()))
             return
