@@ -1,10 +1,10 @@
-# One image, several roles: `web`, `worker`, `embedder`, and `migrate_all` before them.
+# One image, several roles: `web`, `worker`, `embedder`, and `migrate_all` before them. What they need is in docs/guides/operating.md.
 #   docker build -t menhir .                              the image of web and worker
 #   docker build -t menhir-embedder --build-arg EXTRA=[local] .   with torch and the local model
 FROM python:3.12-slim-bookworm
 
 ARG EXTRA=""
-ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PIP_NO_CACHE_DIR=1 MENHIR_HOME=/var/lib/menhir
+ENV PYTHONUNBUFFERED=1 PIP_NO_CACHE_DIR=1 MENHIR_HOME=/var/lib/menhir
 WORKDIR /srv/menhir
 
 # Dependencies first: they change less often than we do.
@@ -21,9 +21,12 @@ COPY locale locale
 COPY migrations migrations
 COPY docs docs
 
+# The user below may not write here: what is compiled now need not be at every start.
+RUN python -m compileall -q platform apps migrations
 RUN useradd --system --home-dir /var/lib/menhir --create-home menhir
 USER menhir
 EXPOSE 8000
-HEALTHCHECK CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/healthz')"]
+# The other roles listen to nobody: they are healthy for as long as they live.
+HEALTHCHECK CMD ["python", "-c", "import os, urllib.request as r; b'web' not in open('/proc/1/cmdline', 'rb').read().split(b'\\0') or r.build_opener(r.ProxyHandler({})).open('http://127.0.0.1:%s/healthz' % os.environ.get('PORT', 8000), timeout=5)"]
 ENTRYPOINT ["python", "manage.py"]
 CMD ["web", "--host", "0.0.0.0"]

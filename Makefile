@@ -1,5 +1,6 @@
 # The few commands that a person types.
-PYTHON ?= python3
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$python; break; }; done)
 VENV := .venv
 BIN := $(VENV)/bin
 LOCK := constraints.txt
@@ -19,9 +20,12 @@ fmt: $(VENV)/.test            ## format
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+NEEDED := Menhir needs Python 3.11 or newer. Install it, or say where it is: make PYTHON=/path/to/python3.12 up
+
 $(VENV)/bin/python:
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Menhir needs Python 3.11 or newer: make PYTHON=python3.12 up")'
-	$(PYTHON) -m venv $(VENV)
+	@test -n "$(PYTHON)" || { echo "$(NEEDED)"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$(NEEDED)"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "This Python makes no virtual environments (Debian: apt install python3-venv)."; exit 1; }
 
 # torch first and by its exact version: a resolver that is free to choose fetches gigabytes it cannot use.
 $(VENV)/.local: pyproject.toml $(LOCK) | $(VENV)/bin/python
