@@ -2,7 +2,8 @@
 
 Menhir's `web` is pinned to one core; wrk and a fake upstream that answers at once are pinned to another. A call goes through all
 that a call goes through: key, route, a row committed before the upstream is asked, price, a row committed before the answer. The bare
-upstream under the same load is the limit. Then streams, many at once. Afterwards the ledger must hold exactly the calls the upstream counted.
+upstream under the same load is the limit. Then streams, many at once. Afterwards the ledger must hold exactly the calls that the
+upstream counted.
 
     python benchmarks/relay/run.py [--seconds 10] [--connections 1,32,128] [--streams 100,300]
 
@@ -136,11 +137,10 @@ def measured(what: str, installed: Installation, folder: Path, options: argparse
             per_thousand = [seconds / seen.requests * 1000 for seconds in used]
             yield Row(what, connections, seen, *per_thousand, resident_mb(web.pid))
         for at_once in options.streams:
-            used_before = cpu_seconds(web.pid)
-            streamed = stream(endpoint, at_once, key=installed.key)
-            yield StreamRow(
-                what, at_once, streamed, (cpu_seconds(web.pid) - used_before) / max(1, streamed.streams) * 1000, resident_mb(web.pid)
-            )
+            start = cpu_seconds(web.pid)
+            told = stream(endpoint, at_once, key=installed.key)
+            per_thousand_streams = (cpu_seconds(web.pid) - start) / max(1, told.streams) * 1000
+            yield StreamRow(what, at_once, told, per_thousand_streams, resident_mb(web.pid))
         time.sleep(0.5)  # wrk leaves in the middle of its last requests; they are settled as cancelled
 
 

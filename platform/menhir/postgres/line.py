@@ -92,8 +92,13 @@ async def _accepted(connection: AsyncConnection[Any]) -> None:
         results = []
         while (result := pgconn.get_result()) is not None:
             results.append(result)
+    if not results:
+        raise psycopg.OperationalError("the connection to the server is lost")
     for result in results:
-        if result.status != pq.ExecStatus.COMMAND_OK:
+        if result.status == pq.ExecStatus.FATAL_ERROR:
+            # What has no code was said by libpq itself, of the connection.
+            if not result.error_field(pq.DiagnosticField.SQLSTATE):
+                raise psycopg.OperationalError(result.get_error_message())
             raise error_from_result(result, encoding=connection.info.encoding)
 
 
