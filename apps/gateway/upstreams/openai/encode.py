@@ -66,7 +66,7 @@ def head_of(attempt: Attempt, to: Endpoint, *, length: int) -> bytes:
         lines.append(f"Authorization: Bearer {target.credential}")
     if target.headers:
         taken = OURS | {"authorization"} if target.credential else OURS
-        lines += [f"{name}: {value}" for name, value in target.headers.items() if name.lower() not in taken]
+        lines += [f"{name}: {value}" for name, value in target.headers.items() if name.strip().lower() not in taken]
     head = "\r\n".join(lines)
     if head.count("\n") != len(lines) - 1 or head.count("\r") != len(lines) - 1 or "\0" in head:
         raise ValueError("A header has a line break in it.")
