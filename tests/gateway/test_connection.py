@@ -200,7 +200,9 @@ def test_a_head_says_where_it_goes_and_how_long_its_body_is(head):
     assert lines[-2:] == [b"", b""]
 
 
-@pytest.mark.parametrize("name", ["Host", "content-length", "TRANSFER-ENCODING", "Connection", "authorization", "X-Request-Id", "Content-Length "])
+@pytest.mark.parametrize(
+    "name", ["Host", "content-length", "TRANSFER-ENCODING", "Connection", "authorization", "X-Request-Id", "Content-Length "]
+)
 def test_a_providers_header_never_replaces_what_the_exchange_rests_on(head, name):
     assert b"theirs" not in head(credential="sk", **{name: "theirs"})
 
