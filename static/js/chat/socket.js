@@ -29,10 +29,14 @@ export function connect(address, { onOpen, onEvent }) {
     });
     socket.addEventListener("close", ({ code }) => {
       if (code === FOR_GOOD) return location.reload();
-      saySo ||= setTimeout(() => (notice.hidden = false), SAY_SO_AFTER_MS);
+      saySoSoon();
       retry = setTimeout(open, wait * (0.75 + Math.random() / 2));
       wait = Math.min(wait * 2, LONGEST_WAIT_MS);
     });
+  }
+
+  function saySoSoon() {
+    saySo ||= setTimeout(() => (notice.hidden = false), SAY_SO_AFTER_MS);
   }
 
   function hurry() {
@@ -42,7 +46,10 @@ export function connect(address, { onOpen, onEvent }) {
   }
 
   addEventListener("online", hurry);
-  addEventListener("offline", () => socket.close());
+  addEventListener("offline", () => {
+    saySoSoon(); // without a network the closing itself may take seconds to be heard of
+    socket.close();
+  });
   document.addEventListener("visibilitychange", hurry);
   open();
 
