@@ -14,8 +14,9 @@ export function connect(address, { onOpen, onEvent }) {
 
   function open() {
     clearTimeout(retry);
-    socket = new WebSocket(address);
-    socket.addEventListener("open", () => {
+    const mine = (socket = new WebSocket(address));
+    mine.addEventListener("open", () => {
+      if (mine !== socket) return;
       clearTimeout(saySo);
       saySo = 0;
       notice.hidden = true;
@@ -23,40 +24,49 @@ export function connect(address, { onOpen, onEvent }) {
       onOpen({ again });
       again = true;
     });
-    socket.addEventListener("message", ({ data }) => {
+    mine.addEventListener("message", ({ data }) => {
+      if (mine !== socket) return;
       const { type, ...event } = JSON.parse(data);
       onEvent[type]?.(event);
     });
-    socket.addEventListener("close", ({ code }) => {
+    mine.addEventListener("close", ({ code }) => {
+      if (mine !== socket) return;
       if (code === FOR_GOOD) return location.reload();
-      saySoSoon();
-      retry = setTimeout(open, wait * (0.75 + Math.random() / 2));
-      wait = Math.min(wait * 2, LONGEST_WAIT_MS);
+      lost();
     });
   }
 
-  function saySoSoon() {
+  function lost() {
+    socket = null;
     saySo ||= setTimeout(() => (notice.hidden = false), SAY_SO_AFTER_MS);
+    clearTimeout(retry);
+    retry = setTimeout(open, wait * (0.75 + Math.random() / 2));
+    wait = Math.min(wait * 2, LONGEST_WAIT_MS);
+  }
+
+  // Without a network the end of a closing may not be heard of for long: we do not wait for it.
+  function leave() {
+    const left = socket;
+    if (left === null) return;
+    lost();
+    left.close();
   }
 
   function hurry() {
-    if (socket.readyState !== WebSocket.CLOSED || document.hidden) return;
+    if (socket !== null || document.hidden) return;
     wait = FIRST_WAIT_MS;
     open();
   }
 
   addEventListener("online", hurry);
-  addEventListener("offline", () => {
-    saySoSoon(); // without a network the closing itself may take seconds to be heard of
-    socket.close();
-  });
+  addEventListener("offline", leave);
   document.addEventListener("visibilitychange", hurry);
   open();
 
   return {
     /** Says something now; false when nobody can hear it. */
     say(words) {
-      if (socket.readyState !== WebSocket.OPEN) return false;
+      if (socket?.readyState !== WebSocket.OPEN) return false;
       socket.send(JSON.stringify(words));
       return true;
     },
