@@ -9,9 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
-
-expect.set_options(timeout=15_000)  # a busy machine is slow, not wrong
+from playwright.sync_api import Browser, Page, sync_playwright
 
 WIDE, PHONE = {"width": 1440, "height": 900}, {"width": 360, "height": 740}
 ARGUMENTS = [
