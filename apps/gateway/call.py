@@ -24,7 +24,7 @@ class ResolvedTarget:
     """One place that can answer: a provider with its credential in the clear, and the model's name there."""
 
     kind: str
-    """`openai`, `embedder` or `extract`: which adapter speaks to it."""
+    """`openai`, `anthropic`, `embedder`, …: which adapter speaks to it."""
     provider: str
     """The provider's slug, as it goes into the ledger."""
     provider_id: UUID
@@ -36,9 +36,15 @@ class ResolvedTarget:
     tariff: str = ""
     """Whose price list applies (`openai`, `groq`, …); empty for what costs nothing."""
     first_byte_timeout_seconds: float = 60.0
-    """How long a stream may be silent, before its first byte and between two."""
+    """How long a stream may be silent before its first byte."""
+    idle_timeout_seconds: float = 60.0
+    """How long it may be silent between two."""
     answer_timeout_seconds: float = 600.0
     """How long a whole (not streamed) answer may take."""
+    id: UUID | None = None
+    position: int = 0
+    weight: int = 1
+    role: Literal["answer", "shadow"] = "answer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +53,18 @@ class ResolvedRoute:
 
     name: str
     targets: tuple[ResolvedTarget, ...]
+    """Those whose answer is read, by position."""
+    id: UUID | None = None
+    shadows: tuple[ResolvedTarget, ...] = ()
+    strategy: str = "priority"
+    retries: int = 1
+    """How often a busy target is asked again."""
+    total_timeout_seconds: float | None = None
+    max_output_tokens: int | None = None
+    """For a call that sets no limit."""
+    cache_seconds: int = 0
+    stale_seconds: int = 0
+    semantic_threshold: float | None = None
 
 
 class Call(msgspec.Struct):
@@ -68,6 +86,12 @@ class Call(msgspec.Struct):
     stream: bool
     wants_usage: bool
     """The client itself asked for `stream_options.include_usage`."""
+    unit: str | None = None
+    """Whose call it is among the callers of one key: a signed-in person, or whom the client names."""
+    idempotency_key: bytes | None = None
+    cache_control: bytes | None = None
+    client_retries: int = 0
+    """How often the client itself has tried before: its retries and ours must not multiply."""
     route: ResolvedRoute | None = None
     assistant_id: UUID | None = None
     prompt_version_id: UUID | None = None

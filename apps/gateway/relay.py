@@ -45,7 +45,7 @@ async def stream(call: Call, answer: Answer, respond: Respond, tally: Tally, wat
     out = reader.take(answer.pending)
     if call.preface is not None and answer.first is not None:
         out = preface_event(answer.first, call.preface) + out
-    patience = answer.target.first_byte_timeout_seconds
+    patience = answer.target.idle_timeout_seconds
     try:
         await respond.start(200, stream_headers(call, tally))
         while True:

@@ -32,7 +32,7 @@ async def resolve(tenant_id: UUID, name: str) -> ResolvedRoute | None:
             rows = await RESOLVE_ROUTE.all(connection, tenant_id=tenant_id, name=name)
         if not rows:
             return None
-        return ResolvedRoute(name=name, targets=tuple(_target(tenant_id, row) for row in rows))
+        return _route(tenant_id, name, rows)
 
     return await _routes.get(tenant_id, name, load)
 
@@ -47,8 +47,27 @@ async def names(tenant_id: UUID) -> tuple[str, ...]:
     return await _names.get(tenant_id, "", load) or ()
 
 
+def _route(tenant_id: UUID, name: str, rows: list[Any]) -> ResolvedRoute:
+    first = rows[0]
+    targets = tuple(_target(tenant_id, row) for row in rows)
+    return ResolvedRoute(
+        name=name,
+        id=first.route_id,
+        targets=tuple(target for target in targets if target.role == "answer"),
+        shadows=tuple(target for target in targets if target.role == "shadow"),
+        strategy=first.strategy,
+        retries=first.retries,
+        total_timeout_seconds=first.total_timeout_seconds,
+        max_output_tokens=first.max_output_tokens,
+        cache_seconds=first.cache_seconds,
+        stale_seconds=first.stale_seconds,
+        semantic_threshold=first.semantic_threshold,
+    )
+
+
 def _target(tenant_id: UUID, row: Any) -> ResolvedTarget:
     return ResolvedTarget(
+        id=row.target_id,
         kind=row.kind,
         provider=row.provider,
         provider_id=row.provider_id,
@@ -57,6 +76,10 @@ def _target(tenant_id: UUID, row: Any) -> ResolvedTarget:
         headers=row.headers,
         upstream_model=row.upstream_model,
         tariff=row.tariff,
+        position=row.position,
+        weight=row.weight,
+        role=row.role,
         first_byte_timeout_seconds=row.first_byte_timeout_seconds,
+        idle_timeout_seconds=row.idle_timeout_seconds,
         answer_timeout_seconds=row.answer_timeout_seconds,
     )

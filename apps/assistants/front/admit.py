@@ -6,27 +6,25 @@ and checked as far as the platform itself relies on them; everything else is bet
 
 from __future__ import annotations
 
-import re
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from datetime import UTC, datetime
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import orjson
 from django.conf import settings
 
 from apps.assistants.errors import MalformedRequest
+from apps.assistants.front.asked import Asked, Scope
 from apps.gateway.call import Call, Operation
 from menhir.errors import TooLarge, Unauthenticated
 from menhir.postgres.ids import uuid7
-from menhir.telemetry.requests import new_request_id
 from menhir.tenancy import authentication
 from menhir.tenancy.principal import INFERENCE, Principal
 
-Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
-REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 MODEL_LIMIT_CHARACTERS: Final = 256
+UNIT_LIMIT_CHARACTERS: Final = 256
 MOST_LEVELS: Final = 128
 """Of nesting. What is read must be written again for another model's name, and writing ends at twice as much."""
 
@@ -35,37 +33,21 @@ class ClientLeft(Exception):
     """The client hung up before it had sent its request."""
 
 
-def header(scope: Scope, name: bytes) -> bytes | None:
-    """Give the first header of this name."""
-    for key, value in scope["headers"]:
-        if key == name:
-            return cast("bytes", value)
-    return None
-
-
-def request_id(scope: Scope) -> bytes:
-    """Give the client's own request id when it is a plain word, else a new one."""
-    given = header(scope, b"x-request-id")
-    if given is not None and REQUEST_ID.fullmatch(given):
-        return given
-    return new_request_id().encode()
-
-
-async def principal(scope: Scope) -> Principal:
+async def principal(scope: Scope, asked: Asked) -> Principal:
     """Give who is asking; raise `Unauthenticated`, or `Forbidden` for a key without the scope `inference`.
 
     Callers inside the process hand over their principal in the scope's state, which no client can reach.
     """
     known = scope.get("state", {}).get("principal")
-    who = known if isinstance(known, Principal) else await authentication.principal_of_key(_bearer(scope))
+    who = known if isinstance(known, Principal) else await authentication.principal_of_key(_bearer(asked))
     who.require(INFERENCE)
     return who
 
 
-async def body(scope: Scope, receive: Receive) -> bytes:
+async def body(asked: Asked, receive: Receive) -> bytes:
     """Read the request's body; raise `TooLarge` as soon as it is known to be."""
     limit: int = settings.MENHIR_BODY_LIMIT_BYTES
-    declared = header(scope, b"content-length")
+    declared = asked.content_length
     if declared is not None and declared.isdigit() and int(declared) > limit:
         raise _too_large(limit)
     parts: list[bytes] = []
@@ -83,7 +65,7 @@ async def body(scope: Scope, receive: Receive) -> bytes:
         parts.append(part)
 
 
-def call(raw: bytes, *, operation: Operation, who: Principal, request_id: bytes, received: float) -> Call:
+def call(raw: bytes, *, operation: Operation, who: Principal, asked: Asked, received: float) -> Call:
     """Give the call that these bytes ask for; raise `MalformedRequest` naming the field."""
     fields = _parse(raw)
     model = fields.get("model")
@@ -101,7 +83,7 @@ def call(raw: bytes, *, operation: Operation, who: Principal, request_id: bytes,
         _check_input(fields.get("input"))
     return Call(
         id=uuid7(),
-        request_id=request_id.decode(),
+        request_id=asked.request_id.decode(),
         principal=who,
         operation=operation,
         received=received,
@@ -111,11 +93,25 @@ def call(raw: bytes, *, operation: Operation, who: Principal, request_id: bytes,
         raw=raw,
         stream=stream,
         wants_usage=wants_usage,
+        unit=_unit(who, fields),
+        idempotency_key=asked.idempotency_key,
+        cache_control=asked.cache_control,
+        client_retries=asked.retries,
     )
 
 
-def _bearer(scope: Scope) -> str:
-    given = header(scope, b"authorization")
+def _unit(who: Principal, fields: Mapping[str, Any]) -> str | None:
+    """Whose call this is among the callers of one key: the person who is signed in, else whom the client names."""
+    if who.unit is not None:
+        return who.unit
+    for said in (fields.get("user"), fields.get("safety_identifier")):
+        if isinstance(said, str) and said:
+            return said[:UNIT_LIMIT_CHARACTERS]
+    return None
+
+
+def _bearer(asked: Asked) -> str:
+    given = asked.authorization
     if given is None:
         raise Unauthenticated("Give your API key in the header `Authorization: Bearer mh_live_…`.")
     kind, _, key = given.partition(b" ")

@@ -9,7 +9,8 @@ from urllib.parse import unquote
 
 from apps.assistants.errors import UnknownEndpoint, WrongMethod
 from apps.assistants.front import admit, models
-from apps.assistants.front.admit import ClientLeft, Receive, Scope
+from apps.assistants.front.admit import ClientLeft, Receive
+from apps.assistants.front.asked import Asked, Scope, read
 from apps.assistants.front.ground import ground
 from apps.assistants.front.reply import InternalError, Reply, Send
 from apps.assistants.front.resolve import resolve
@@ -28,29 +29,29 @@ METHOD_NOT_ALLOWED: Final = 405
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
     """Answer one request below `/v1`."""
     received = time.perf_counter()
-    request_id = admit.request_id(scope)
-    reply = Reply(send, request_id=request_id)
+    asked = read(scope)
+    reply = Reply(send, request_id=asked.request_id)
     try:
         operation = OPERATIONS.get(scope["path"])
         if operation is None:
-            await _describe(scope, reply)
+            await _describe(scope, asked, reply)
         elif scope["method"] != "POST":
             await _refuse_method(scope, reply, allowed=b"POST")
         else:
-            await _answer(scope, receive, reply, operation=operation, request_id=request_id, received=received)
+            await _answer(scope, asked, receive, reply, operation=operation, received=received)
     except ClientLeft:
         return
     except MenhirError as error:
         await reply.error(error)
     except Exception:
-        logger.exception("A request failed unexpectedly: %s", request_id.decode())
+        logger.exception("A request failed unexpectedly: %s", asked.request_id.decode())
         await reply.error(InternalError())
 
 
-async def _answer(scope: Scope, receive: Receive, reply: Reply, *, operation: Operation, request_id: bytes, received: float) -> None:
-    who = await admit.principal(scope)
-    raw = await admit.body(scope, receive)
-    call = admit.call(raw, operation=operation, who=who, request_id=request_id, received=received)
+async def _answer(scope: Scope, asked: Asked, receive: Receive, reply: Reply, *, operation: Operation, received: float) -> None:
+    who = await admit.principal(scope, asked)
+    raw = await admit.body(asked, receive)
+    call = admit.call(raw, operation=operation, who=who, asked=asked, received=received)
     with Ears(receive) as gone:
         grounds = await resolve(call)
         if grounds is not None:
@@ -58,14 +59,14 @@ async def _answer(scope: Scope, receive: Receive, reply: Reply, *, operation: Op
         await corridor.run(call, reply, gone)
 
 
-async def _describe(scope: Scope, reply: Reply) -> None:
+async def _describe(scope: Scope, asked: Asked, reply: Reply) -> None:
     path: str = scope["path"]
     if path.rstrip("/") != MODELS and not path.startswith(f"{MODELS}/"):
         raise UnknownEndpoint(f"Unknown request URL: {scope['method']} {path}.")
     if scope["method"] not in {"GET", "HEAD"}:
         await _refuse_method(scope, reply, allowed=b"GET")
         return
-    who = await admit.principal(scope)
+    who = await admit.principal(scope, asked)
     name = path.removeprefix(MODELS).strip("/")
     await reply.json(await models.one(who, unquote(name)) if name else await models.every(who))
 

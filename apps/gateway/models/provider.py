@@ -24,6 +24,8 @@ class Provider(HotModel):
         """Which adapter speaks to it."""
 
         OPENAI = "openai", _("OpenAI-compatible server")
+        ANTHROPIC = "anthropic", _("Anthropic")
+        GEMINI = "gemini", _("Google Gemini")
         EMBEDDER = "embedder", _("Local embeddings (built in)")
         EXTRACT = "extract", _("Quoting from passages (built in)")
 
@@ -32,7 +34,7 @@ class Provider(HotModel):
     slug = models.SlugField(_("slug"), max_length=60)
     kind = models.CharField(_("kind"), max_length=20, choices=Kind.choices)
     base_url = models.URLField(
-        _("base URL"), max_length=500, blank=True, help_text=_("Up to and including /v1; empty for what is built in.")
+        _("base URL"), max_length=500, blank=True, help_text=_("Up to and including its version, such as /v1; empty for what is built in.")
     )
     sealed = models.BinaryField(_("sealed credential"), null=True, blank=True, editable=False)
     headers = models.JSONField(_("extra headers"), default=dict, blank=True, help_text=_("Sent with every request."))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from django.core.validators import RegexValidator
+from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
@@ -20,12 +20,57 @@ NAME = RegexValidator(
 )
 
 
+MOST_RETRIES = 5
+LEAST_PATIENCE = MinValueValidator(0.1)
+
+
 class Route(HotModel):
-    """A model by the name that a tenant's clients know it by."""
+    """A model by the name that a tenant's clients know it by, and how it is answered."""
+
+    class Strategy(models.TextChoices):
+        """In which order the targets are asked; those of one position stand beside each other."""
+
+        PRIORITY = "priority", _("By position")
+        WEIGHTED = "weighted", _("By position, then by chance according to weight")
+        LEAST_LATENCY = "least_latency", _("The quickest of late first")
+        LEAST_COST = "least_cost", _("The cheapest first")
+        FAN_OUT = "fan_out", _("All at once, the first good answer wins")
+        CLASSIFIER = "classifier", _("Another route, chosen by the question")
 
     hot_kind: ClassVar[str] = KIND
 
     name = models.CharField(_("name"), max_length=200, validators=[NAME], help_text=_("What clients write into `model`."))
+    strategy = models.CharField(_("strategy"), max_length=20, choices=Strategy.choices, default=Strategy.PRIORITY)
+    retries = models.PositiveSmallIntegerField(
+        _("retries"), default=1, validators=[MaxValueValidator(MOST_RETRIES)], help_text=_("How often a busy target is asked again.")
+    )
+    first_byte_timeout_seconds = models.FloatField(
+        _("first byte within, in seconds"), null=True, blank=True, validators=[LEAST_PATIENCE], help_text=_("Empty: as the provider says.")
+    )
+    idle_timeout_seconds = models.FloatField(
+        _("longest silence inside a stream, in seconds"), null=True, blank=True, validators=[LEAST_PATIENCE]
+    )
+    total_timeout_seconds = models.FloatField(_("everything within, in seconds"), null=True, blank=True, validators=[LEAST_PATIENCE])
+    max_output_tokens = models.PositiveIntegerField(
+        _("longest answer, in tokens"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1)],
+        help_text=_("For a call that sets no limit."),
+    )
+    cache_seconds = models.PositiveIntegerField(
+        _("keep answers for, in seconds"), default=0, help_text=_("The same question gets the same answer; 0 keeps none.")
+    )
+    stale_seconds = models.PositiveIntegerField(
+        _("serve stale answers for, in seconds"), default=0, help_text=_("After that, and only while every target is down.")
+    )
+    semantic_threshold = models.FloatField(
+        _("similarity that counts as the same question"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(0.5), MaxValueValidator(1.0)],
+        help_text=_("Cosine similarity; empty compares questions by their words alone."),
+    )
     created_at = models.DateTimeField(_("created"), default=timezone.now, editable=False)
 
     class Meta:
@@ -48,18 +93,32 @@ class Route(HotModel):
 class Target(HotModel):
     """One place that can answer for a route."""
 
+    class Role(models.TextChoices):
+        """Whether anybody reads what it says."""
+
+        ANSWER = "answer", _("Answers")
+        SHADOW = "shadow", _("Is asked as well; nobody waits for it")
+
     hot_kind: ClassVar[str] = KIND
 
     route = TenantForeignKey(Route, on_delete=models.CASCADE, related_name="targets", verbose_name=_("route"))
     provider = TenantForeignKey(Provider, on_delete=models.PROTECT, related_name="targets", verbose_name=_("provider"))
     upstream_model = models.CharField(_("model at the provider"), max_length=200)
     position = models.PositiveSmallIntegerField(_("position"), default=0, help_text=_("The lowest is tried first."))
+    weight = models.PositiveSmallIntegerField(
+        _("weight"),
+        default=1,
+        help_text=_("Its share among the targets of one position; of a shadow, the percentage of calls it is shown."),
+    )
+    role = models.CharField(_("role"), max_length=10, choices=Role.choices, default=Role.ANSWER)
 
     class Meta:
         verbose_name = _("target")
         verbose_name_plural = _("targets")
-        ordering = ["position"]
-        constraints = [models.UniqueConstraint(fields=["tenant", "route", "position"], name="gateway_target_position")]
+        ordering = ["position", "id"]
+        constraints = [
+            models.UniqueConstraint(fields=["tenant", "route", "position", "provider", "upstream_model"], name="gateway_target_place")
+        ]
 
     def __str__(self) -> str:
         return f"{self.provider} · {self.upstream_model}"

@@ -41,7 +41,7 @@ def places_of(user: Any) -> list[Place]:
 
 def principal_of_user(user: Any, place: Place) -> Principal:
     """A person, acting in one of his tenants."""
-    return Principal(place.tenant_id, place.slug, "user", user.pk, user.display_name, place.role, SCOPES_OF_ROLE[place.role])
+    return Principal(place.tenant_id, place.slug, "user", user.pk, user.display_name, place.role, SCOPES_OF_ROLE[place.role], str(user.pk))
 
 
 class TenancyMiddleware:

@@ -56,6 +56,8 @@ class Principal:
     name: str
     role: Role | None
     scopes: frozenset[str]
+    unit: str | None = None
+    """The person behind the calls, where somebody vouches for him: whose own limits apply, who is assigned to an arm."""
 
     @property
     def key_id(self) -> UUID | None:
