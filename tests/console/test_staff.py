@@ -109,16 +109,23 @@ def test_a_provider_and_a_route_are_made_in_the_chosen_tenant(console: Console, 
     assert "sk-typed" not in words(olga.get(reverse("admin:gateway_provider_change", args=[near.id])))
     lines = {
         "name": "big",
+        "strategy": "weighted",
+        "retries": "2",
+        "cache_seconds": "0",
+        "stale_seconds": "0",
         "targets-TOTAL_FORMS": "1",
         "targets-INITIAL_FORMS": "0",
         "targets-0-provider": str(near.id),
         "targets-0-upstream_model": "big-1",
         "targets-0-position": "0",
+        "targets-0-weight": "3",
+        "targets-0-role": "answer",
     }
     assert olga.post(reverse("admin:gateway_route_add"), lines).status_code == 302
     with tenant_transaction(console.owner.tenant):
         route = Route.objects.within(console.owner.tenant).get(name="big")
-        assert [target.upstream_model for target in route.targets.all()] == ["big-1"]
+        assert (route.strategy, route.retries) == ("weighted", 2)
+        assert [(target.upstream_model, target.weight) for target in route.targets.all()] == [("big-1", 3)]
 
 
 def test_keys_are_revoked_from_the_list(console: Console, olga: Client) -> None:
@@ -177,6 +184,8 @@ def test_another_tenants_nouns_are_out_of_reach_by_their_ids(console: Console, o
         "targets-0-provider": str(provider.id),
         "targets-0-upstream_model": "small-1",
         "targets-0-position": "0",
+        "targets-0-weight": "3",
+        "targets-0-role": "answer",
     }
     assert "Select a valid choice" in words(olga.post(reverse("admin:gateway_route_add"), lines))
     with tenant_transaction(console.owner.tenant):
