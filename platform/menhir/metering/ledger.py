@@ -32,42 +32,31 @@ log = structlog.get_logger(__name__)
 
 
 class Ledger:
-    """Two batch writers and the heartbeat that lets others settle for us when we die."""
+    """One batch writer for both tables, so that calls that begin and calls that end share a commit; and the heartbeat that lets others
+    settle for us when we die.
+    """
 
     def __init__(self) -> None:
         self._unsettled: dict[UUID, datetime] = {}
         self._process: Process | None = None
-        self._openings: BatchWriter[Opening] = BatchWriter(
-            self._write_openings,
-            name="metering_call",
-            capacity=OPENINGS_KEPT,
-            patience_seconds=OPEN_PATIENCE_SECONDS,
-            orphaned=self._settle_orphan,
-        )
-        self._settlements: BatchWriter[Settlement] = BatchWriter(
-            self._write_settlements, name="metering_settlement", capacity=SETTLEMENTS_KEPT
-        )
-        self._opening_line = Line("gateway")
-        self._settling_line = Line("gateway")
+        self._writer: BatchWriter[Opening | Settlement] = BatchWriter(self._write, name="metering", orphaned=self._settle_orphan)
+        self._line = Line("gateway")
 
     async def start(self) -> None:
         """Make the days' partitions, register this process and begin to write. Calls are refused until the database is there."""
         prices.load()
         self._unsettled.clear()
         self._process = Process(oldest_unsettled=self._oldest_unsettled)
-        self._openings.start()
-        self._settlements.start()
+        self._writer.start()
         await self._process.start()
 
     async def stop(self) -> None:
         """Write what waits, then leave; what could not be written is left to the sweeper of the next process."""
-        await self._openings.stop(within_seconds=OPEN_PATIENCE_SECONDS)
-        await self._settlements.stop(within_seconds=DRAIN_SECONDS)
+        await self._writer.stop(within_seconds=DRAIN_SECONDS)
         if self._process is not None:
             await self._process.stop(clean=not self._unsettled)
             self._process = None
-        await self._opening_line.close()
-        await self._settling_line.close()
+        await self._line.close()
 
     @property
     def process_id(self) -> UUID | None:
@@ -82,7 +71,7 @@ class Ledger:
         """
         if self._process is None:
             raise Unavailable("The ledger is not open.")
-        await self._openings.put(opening)
+        await self._writer.put(opening, capacity=OPENINGS_KEPT, patience_seconds=OPEN_PATIENCE_SECONDS)
 
     async def settle(self, settlement: Settlement) -> None:
         """Return once the settlement is on the disk, however long that takes; a caller who leaves does not take it back.
@@ -91,37 +80,38 @@ class Ledger:
         the sweeper at its estimate after this process has ended.
         """
         try:
-            await self._settlements.put(settlement)
+            await self._writer.put(settlement, capacity=SETTLEMENTS_KEPT)
         except Unavailable:
             log.exception("ledger.full", settlement=repr(settlement))
             raise
 
-    async def _write_openings(self, openings: Sequence[Opening]) -> None:
+    async def _write(self, entries: Sequence[Opening | Settlement]) -> None:
         if self._process is None:
             raise Unavailable("The ledger is not open.")
         await self._process.registered()
+        openings = [entry for entry in entries if type(entry) is Opening]
+        settlements = [entry for entry in entries if type(entry) is Settlement]
         self._unsettled.update((opening.call_id, opening.opened_at) for opening in openings)
         try:
-            await rows.write_openings(self._opening_line, openings, process_id=self._process.id)
+            await rows.write(self._line, openings, settlements, process_id=self._process.id)
         except BaseException:
             # Not there as far as we know. What is written again comes back here first.
             for opening in openings:
                 self._unsettled.pop(opening.call_id, None)
             raise
-
-    async def _write_settlements(self, settlements: Sequence[Settlement]) -> None:
-        await rows.write_settlements(self._settling_line, settlements)
         for settlement in settlements:
             self._unsettled.pop(settlement.call_id, None)
 
-    def _settle_orphan(self, opening: Opening) -> None:
+    def _settle_orphan(self, orphan: Opening | Settlement) -> None:
         """A call whose row was written after its caller had left: no upstream was asked, nothing is owed."""
+        if not isinstance(orphan, Opening):
+            return
         now = datetime.now(UTC)
-        self._settlements.keep(
+        self._writer.keep(
             Settlement(
-                tenant_id=opening.tenant_id,
-                call_id=opening.call_id,
-                opened_at=opening.opened_at,
+                tenant_id=orphan.tenant_id,
+                call_id=orphan.call_id,
+                opened_at=orphan.opened_at,
                 settled_at=now,
                 outcome="cancelled",
                 status=503,
@@ -131,7 +121,7 @@ class Ledger:
                 usage=NO_USAGE,
                 cost=Decimal(0),
                 first_token_ms=None,
-                latency_ms=max(0, int((now - opening.opened_at).total_seconds() * 1000)),
+                latency_ms=max(0, int((now - orphan.opened_at).total_seconds() * 1000)),
                 error_code="not_opened_in_time",
             )
         )

@@ -1,7 +1,7 @@
 """The rows of the ledger on their way into it: one statement a batch, safe to repeat.
 
-A batch travels as one JSON array, straight through libpq, and is unfolded by the server. An array for each column (`unnest`), with
-psycopg's dumpers, took twice the time. Decimals travel as text, so that no digit is lost.
+A batch travels as a JSON array for each table, straight through libpq, and is unfolded by the server. An array for each column
+(`unnest`), with psycopg's dumpers, took twice the time. Decimals travel as text, so that no digit is lost.
 """
 
 from __future__ import annotations
@@ -18,20 +18,23 @@ from menhir.metering.entries import Opening, Settlement
 from menhir.postgres import sql
 from menhir.postgres.line import Line
 
-INSERT_CALLS = sql.load(__package__, "insert_calls")
-INSERT_SETTLEMENTS = sql.load(__package__, "insert_settlements")
+INSERT_ENTRIES = sql.load(__package__, "insert_entries")
 
 _encode = msgspec.json.Encoder(decimal_format="string").encode
 
 
-async def write_openings(line: Line, openings: Sequence[Opening], *, process_id: UUID) -> None:
-    """Commit the openings."""
-    await _insert(line, INSERT_CALLS, calls=_encode(openings), process_id=str(process_id).encode())
-
-
-async def write_settlements(line: Line, settlements: Sequence[Settlement]) -> None:
-    """Commit the settlements, where a call has none yet."""
-    await _insert(line, INSERT_SETTLEMENTS, settlements=_encode([_settlement(settlement) for settlement in settlements]))
+async def write(line: Line, openings: Sequence[Opening], settlements: Sequence[Settlement], *, process_id: UUID) -> None:
+    """Commit the openings, and the settlements of calls that have none yet."""
+    values = {
+        "openings": _encode(openings),
+        "settlements": _encode([_settlement(settlement) for settlement in settlements]),
+        "process_id": str(process_id).encode(),
+    }
+    try:
+        await line.write(INSERT_ENTRIES, **values)
+    except psycopg.errors.CheckViolation:  # no partition of that day, or a row that will be refused again
+        await partitions.make_ahead(line)
+        await line.write(INSERT_ENTRIES, **values)
 
 
 def _settlement(settlement: Settlement) -> dict[str, Any]:
@@ -57,11 +60,3 @@ def _settlement(settlement: Settlement) -> dict[str, Any]:
         "latency_ms": settlement.latency_ms,
         "error_code": settlement.error_code,
     }
-
-
-async def _insert(line: Line, statement: sql.Statement, **values: bytes) -> None:
-    try:
-        await line.write(statement, **values)
-    except psycopg.errors.CheckViolation:  # no partition of that day, or a row that will be refused again
-        await partitions.make_ahead(line)
-        await line.write(statement, **values)

@@ -10,7 +10,6 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Generic, TypeVar
 
 import structlog
@@ -23,6 +22,7 @@ STATEMENT_TIMEOUT_SECONDS = 10.0
 FIRST_BACKOFF_SECONDS = 0.05
 LAST_BACKOFF_SECONDS = 1.0
 WATCH_SECONDS = 0.25
+NEVER = float("inf")
 
 log = structlog.get_logger(__name__)
 Row = TypeVar("Row")
@@ -30,48 +30,48 @@ Row = TypeVar("Row")
 
 @dataclass(eq=False, slots=True)
 class Waiting(Generic[Row]):
-    """A row and the caller who waits for its commit."""
+    """A row and the caller who waits for its commit, until his patience ends."""
 
     row: Row
     committed: asyncio.Future[None]
-    since: float
+    until: float
+
+    @property
+    def is_given_up(self) -> bool:
+        """Whether nobody wants the row any more. One without a limit to its patience is wanted whoever leaves."""
+        return self.until != NEVER and self.committed.done()
 
 
 class BatchWriter(Generic[Row]):
-    """Writes rows of one table with `write`, which must be safe to repeat: after a lost connection nobody knows what was committed.
+    """Writes rows with `write`, which must be safe to repeat: after a lost connection nobody knows what was committed.
 
-    With `patience_seconds` a caller is told `Unavailable` after that long; a row that may be on its way then is still seen
-    through, and `orphaned` is called when it turns out written with nobody waiting. Without, callers wait until it is written.
-    `capacity` bounds what is kept while the database is away; beyond it `put` raises `Unavailable` at once.
+    A caller with `patience_seconds` is told `Unavailable` after that long; a row that may be on its way then is still seen through,
+    and `orphaned` is called when it turns out written with nobody waiting. The others wait until it is written.
     """
 
-    def __init__(
-        self,
-        write: Callable[[Sequence[Row]], Awaitable[None]],
-        *,
-        name: str,
-        capacity: int,
-        patience_seconds: float | None = None,
-        orphaned: Callable[[Row], None] | None = None,
-    ) -> None:
+    def __init__(self, write: Callable[[Sequence[Row]], Awaitable[None]], *, name: str, orphaned: Callable[[Row], None]) -> None:
         self._write = write
         self._name = name
-        self._capacity = capacity
-        self._patience = patience_seconds
         self._orphaned = orphaned
         self._queue: deque[Waiting[Row]] = deque()
         self._writing: list[Waiting[Row]] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._open = False
 
+    @property
+    def depth(self) -> int:
+        """How many rows wait or are on their way."""
+        return len(self._queue) + len(self._writing)
+
     def start(self) -> None:
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._open = True
-        self._tasks = [self._loop.create_task(self._run(), name=f"{self._name} writer")]
-        if self._patience is not None:
-            self._tasks.append(self._loop.create_task(self._watch(self._patience), name=f"{self._name} watch"))
+        self._tasks = [
+            self._loop.create_task(self._run(), name=f"{self._name} writer"),
+            self._loop.create_task(self._watch(), name=f"{self._name} watch"),
+        ]
 
     async def stop(self, *, within_seconds: float) -> int:
         """Write what waits, for so long at most; how many rows could not be written."""
@@ -83,7 +83,7 @@ class BatchWriter(Generic[Row]):
                     self._wake.set()
                     await self._idle.wait()
         except TimeoutError:
-            log.warning("ledger.not_drained", table=self._name, rows=len(self._queue) + len(self._writing))
+            log.warning("ledger.not_drained", table=self._name, rows=self.depth)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -95,24 +95,27 @@ class BatchWriter(Generic[Row]):
         self._tasks = []
         return len(left)
 
-    async def put(self, row: Row) -> None:
-        """Return once the row is committed. A caller who is cancelled meanwhile does not take the row back."""
-        if not self._open or len(self._queue) >= self._capacity:
+    async def put(self, row: Row, *, capacity: int, patience_seconds: float | None = None) -> None:
+        """Return once the row is committed. A caller who is cancelled meanwhile does not take the row back.
+
+        Raises `Unavailable` at once when `capacity` rows already wait: so much is kept while the database is away.
+        """
+        if not self._open or len(self._queue) >= capacity:
             raise Unavailable("The ledger cannot take more calls at the moment. Try again shortly.")
-        waiting = Waiting(row, self._loop.create_future(), self._loop.time())
+        waiting = Waiting(row, self._loop.create_future(), NEVER if patience_seconds is None else self._loop.time() + patience_seconds)
         self._queue.append(waiting)
         self._wake.set()
         try:
             await waiting.committed
         except asyncio.CancelledError:
             # Committed and cancelled in the same breath: nobody will take it further.
-            if not waiting.committed.cancelled() and waiting.committed.exception() is None and self._orphaned is not None:
+            if not waiting.committed.cancelled() and waiting.committed.exception() is None and patience_seconds is not None:
                 self._orphaned(row)
             raise
 
     def keep(self, row: Row) -> None:
         """Write the row with nobody waiting for it."""
-        self._queue.append(Waiting(row, self._loop.create_future(), self._loop.time()))
+        self._queue.append(Waiting(row, self._loop.create_future(), NEVER))
         self._wake.set()
 
     async def _run(self) -> None:
@@ -127,13 +130,12 @@ class BatchWriter(Generic[Row]):
 
     def _take(self) -> list[Waiting[Row]]:
         """The next batch. Callers who lost their patience are gone: their rows were never on the way."""
-        if self._patience is not None:
-            while self._queue and self._queue[0].committed.done():
-                self._queue.popleft()
-        batch = list(islice(self._queue, BATCH_ROWS))
-        for _ in batch:
-            self._queue.popleft()
-        return batch if self._patience is None else [waiting for waiting in batch if not waiting.committed.done()]
+        batch: list[Waiting[Row]] = []
+        while self._queue and len(batch) < BATCH_ROWS:
+            waiting = self._queue.popleft()
+            if not waiting.is_given_up:
+                batch.append(waiting)
+        return batch
 
     async def _commit(self, batch: Sequence[Waiting[Row]]) -> None:
         """Write the batch, again and again while the database is away; a row that it refuses does not take others with it."""
@@ -162,18 +164,17 @@ class BatchWriter(Generic[Row]):
     def _done(self, waiting: Waiting[Row]) -> None:
         if not waiting.committed.done():
             waiting.committed.set_result(None)
-        elif self._orphaned is not None:
+        elif waiting.is_given_up:
             self._orphaned(waiting.row)
 
-    async def _watch(self, patience: float) -> None:
+    async def _watch(self) -> None:
         """Tell those who waited too long. A tick of its own, since the writer itself may be stuck in a statement."""
         while True:
             await asyncio.sleep(WATCH_SECONDS)
-            late = self._loop.time() - patience
+            now = self._loop.time()
             for waiting in (*self._writing, *self._queue):
-                if waiting.since > late:
-                    break
-                _fail(waiting, Unavailable("The ledger cannot be written at the moment. Try again shortly."))
+                if waiting.until < now:
+                    _fail(waiting, Unavailable("The ledger cannot be written at the moment. Try again shortly."))
 
 
 def _fail(waiting: Waiting[Row], error: Exception) -> None:
