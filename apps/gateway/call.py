@@ -90,6 +90,8 @@ class Call(msgspec.Struct):
     """Whose call it is among the callers of one key: a signed-in person, or whom the client names."""
     idempotency_key: bytes | None = None
     cache_control: bytes | None = None
+    wire: str = "chat"
+    """What the client speaks: `chat` is OpenAI's own, others are translated at the front door."""
     client_retries: int = 0
     """How often the client itself has tried before: its retries and ours must not multiply."""
     route: ResolvedRoute | None = None

@@ -65,9 +65,24 @@ async def body(asked: Asked, receive: Receive) -> bytes:
         parts.append(part)
 
 
-def call(raw: bytes, *, operation: Operation, who: Principal, asked: Asked, received: float) -> Call:
-    """Give the call that these bytes ask for; raise `MalformedRequest` naming the field."""
-    fields = _parse(raw)
+def parsed(raw: bytes) -> dict[str, Any]:
+    """Read a body; raise `MalformedRequest` when it is no JSON object, or nested too deep."""
+    try:
+        fields = orjson.loads(raw)
+    except orjson.JSONDecodeError as wrong:
+        raise MalformedRequest(f"The body is not valid JSON: {wrong}.") from wrong
+    if not isinstance(fields, dict):
+        raise MalformedRequest("The body is not a JSON object.")
+    # More brackets than levels are allowed: only then the levels are worth counting.
+    if raw.count(b"[") + raw.count(b"{") > MOST_LEVELS and not _is_flat(fields, MOST_LEVELS):
+        raise MalformedRequest(f"The body is nested more than {MOST_LEVELS} levels deep.")
+    return fields
+
+
+def call(
+    fields: dict[str, Any], raw: bytes | None, *, operation: Operation, who: Principal, asked: Asked, received: float, wire: str = "chat"
+) -> Call:
+    """Give the call that these fields ask for; raise `MalformedRequest` naming the one that is wrong."""
     model = fields.get("model")
     if not isinstance(model, str) or not model:
         raise MalformedRequest("`model` is required: the name of a model or an assistant.", param="model")
@@ -96,6 +111,7 @@ def call(raw: bytes, *, operation: Operation, who: Principal, asked: Asked, rece
         unit=_unit(who, fields),
         idempotency_key=asked.idempotency_key,
         cache_control=asked.cache_control,
+        wire=wire,
         client_retries=asked.retries,
     )
 
@@ -113,24 +129,13 @@ def _unit(who: Principal, fields: Mapping[str, Any]) -> str | None:
 def _bearer(asked: Asked) -> str:
     given = asked.authorization
     if given is None:
+        if asked.api_key is not None:
+            return asked.api_key.strip().decode("latin-1")
         raise Unauthenticated("Give your API key in the header `Authorization: Bearer mh_live_…`.")
     kind, _, key = given.partition(b" ")
     if kind.lower() != b"bearer":
         raise Unauthenticated("The header `Authorization` takes the form `Bearer mh_live_…`.")
     return key.strip().decode("latin-1")
-
-
-def _parse(raw: bytes) -> dict[str, Any]:
-    try:
-        fields = orjson.loads(raw)
-    except orjson.JSONDecodeError as wrong:
-        raise MalformedRequest(f"The body is not valid JSON: {wrong}.") from wrong
-    if not isinstance(fields, dict):
-        raise MalformedRequest("The body is not a JSON object.")
-    # More brackets than levels are allowed: only then the levels are worth counting.
-    if raw.count(b"[") + raw.count(b"{") > MOST_LEVELS and not _is_flat(fields, MOST_LEVELS):
-        raise MalformedRequest(f"The body is nested more than {MOST_LEVELS} levels deep.")
-    return fields
 
 
 def _is_flat(value: object, levels: int) -> bool:

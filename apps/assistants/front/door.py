@@ -14,6 +14,8 @@ from apps.assistants.front.asked import Asked, Scope, read
 from apps.assistants.front.ground import ground
 from apps.assistants.front.reply import InternalError, Reply, Send
 from apps.assistants.front.resolve import resolve
+from apps.assistants.front.wires import registry
+from apps.assistants.front.wires.frame import WireReply
 from apps.gateway import corridor
 from apps.gateway.call import Operation
 from apps.gateway.hangup import Ears
@@ -30,15 +32,18 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
     """Answer one request below `/v1`."""
     received = time.perf_counter()
     asked = read(scope)
-    reply = Reply(send, request_id=asked.request_id)
+    operation = OPERATIONS.get(scope["path"])
+    wire = registry.find(scope["path"]) if operation is None else None
+    reply = Reply(send, request_id=asked.request_id) if wire is None else wire.reply(send, asked)
     try:
-        operation = OPERATIONS.get(scope["path"])
-        if operation is None:
+        if operation is None and wire is None:
             await _describe(scope, asked, reply)
+        elif isinstance(reply, WireReply) and (scope["method"] != "POST" or scope["path"] != reply.wire.path):
+            await reply.wire.beside(scope, asked, receive, reply)
         elif scope["method"] != "POST":
             await _refuse_method(scope, reply, allowed=b"POST")
         else:
-            await _answer(scope, asked, receive, reply, operation=operation, received=received)
+            await _answer(scope, asked, receive, reply, operation=operation or "chat", received=received)
     except ClientLeft:
         return
     except MenhirError as error:
@@ -51,7 +56,14 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
 async def _answer(scope: Scope, asked: Asked, receive: Receive, reply: Reply, *, operation: Operation, received: float) -> None:
     who = await admit.principal(scope, asked)
     raw = await admit.body(asked, receive)
-    call = admit.call(raw, operation=operation, who=who, asked=asked, received=received)
+    fields = admit.parsed(raw)
+    if isinstance(reply, WireReply):
+        decoded = await reply.wire.decode(fields, who=who, reply=reply)
+        call = admit.call(
+            decoded.body, decoded.raw, operation=decoded.operation, who=who, asked=asked, received=received, wire=reply.wire.name
+        )
+    else:
+        call = admit.call(fields, raw, operation=operation, who=who, asked=asked, received=received)
     with Ears(receive) as gone:
         grounds = await resolve(call)
         if grounds is not None:

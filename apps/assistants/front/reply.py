@@ -68,9 +68,13 @@ class Reply:
             if self.streams:
                 await self.send(wire.error_event(error), more=False)
             return
-        body = orjson.dumps(wire.error_body(error))
+        body = self.error_body(error)
         every = [JSON, (b"content-length", b"%d" % len(body)), *(headers or ())]
         if isinstance(error, UpstreamError) and error.retry_after_seconds is not None:
             every.append((b"retry-after", b"%d" % max(1, round(error.retry_after_seconds))))
-        await self.start(status or status_of(error), every)
-        await self.send(body, more=False)
+        await Reply.start(self, status or status_of(error), every)
+        await Reply.send(self, body, more=False)
+
+    def error_body(self, error: MenhirError) -> bytes:
+        """Give the body that says what went wrong."""
+        return orjson.dumps(wire.error_body(error))

@@ -1,0 +1,129 @@
+"""A chat answer becomes a message in Anthropic's wire."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Final
+
+import orjson
+
+STOPPED: Final = {
+    "stop": "end_turn",
+    "length": "max_tokens",
+    "tool_calls": "tool_use",
+    "function_call": "tool_use",
+    "content_filter": "refusal",
+}
+DETAILS_OF_INPUT: Final = "prompt_tokens_details"
+
+
+def encode(answer: Mapping[str, Any], *, request_id: str, sequences: Collection[str]) -> dict[str, Any]:
+    """Give the message that a whole chat answer comes to; `sequences` are those that the client would have it stop at."""
+    choices = answer.get("choices")
+    choice = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
+    said = choice.get("message")
+    content = _content(said if isinstance(said, dict) else {})
+    message = {
+        **head(answer, request_id=request_id),
+        "content": content,
+        **stop(choice, sequences=sequences, refused=bool(isinstance(said, dict) and said.get("refusal"))),
+        "usage": usage(answer.get("usage")),
+    }
+    return {**message, "menhir": answer["menhir"]} if "menhir" in answer else message
+
+
+def head(answer: Mapping[str, Any], *, request_id: str) -> dict[str, Any]:
+    """Give what a message is called.
+
+    >>> head({"id": "chatcmpl-1", "model": "m"}, request_id="req_1")["id"]
+    'msg_chatcmpl-1'
+    """
+    name = str(answer.get("id") or request_id)
+    return {
+        "id": name if name.startswith("msg_") else f"msg_{name}",
+        "type": "message",
+        "role": "assistant",
+        "model": str(answer.get("model") or ""),
+    }
+
+
+def stop(choice: Mapping[str, Any], *, sequences: Collection[str], refused: bool = False) -> dict[str, Any]:
+    """Say why the answer ended.
+
+    Chat's `stop` covers a stop sequence, too; some upstreams say in `stop_reason` which it was, others do not tell.
+
+    >>> stop({"finish_reason": "stop", "stop_reason": "END"}, sequences=["END"])
+    {'stop_reason': 'stop_sequence', 'stop_sequence': 'END'}
+    """
+    for name in ("stop_sequence", "stop_reason"):
+        hit = choice.get(name)
+        if isinstance(hit, str) and hit in sequences:
+            return {"stop_reason": "stop_sequence", "stop_sequence": hit}
+    reason = choice.get("finish_reason")
+    return {"stop_reason": "refusal" if refused else STOPPED.get(str(reason), "end_turn"), "stop_sequence": None}
+
+
+def usage(said: object) -> dict[str, Any]:
+    """Count as Anthropic does: what was read from a cache or written into one is no part of `input_tokens`.
+
+    >>> usage({"prompt_tokens": 9, "completion_tokens": 2, "prompt_tokens_details": {"cached_tokens": 5}})["input_tokens"]
+    4
+    """
+    told = said if isinstance(said, dict) else {}
+    details = told.get(DETAILS_OF_INPUT)
+    details = details if isinstance(details, dict) else {}
+    read = _count(details.get("cached_tokens"))
+    written = next((count for name in ("cache_creation_tokens", "cache_write_tokens") if (count := _count(details.get(name)))), 0)
+    return {
+        "input_tokens": max(0, _count(told.get("prompt_tokens")) - read - written),
+        "cache_creation_input_tokens": written,
+        "cache_read_input_tokens": read,
+        "output_tokens": _count(told.get("completion_tokens")),
+    }
+
+
+def thoughts_of(said: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Give the model's thoughts: with their signatures where it signed them, else as text that nobody vouches for."""
+    blocks = said.get("thinking_blocks")
+    if isinstance(blocks, list) and blocks:
+        return [block for block in blocks if isinstance(block, dict)]
+    text = said.get("reasoning_content") or said.get("reasoning")
+    return [{"type": "thinking", "thinking": text, "signature": ""}] if isinstance(text, str) and text else []
+
+
+def arguments(text: str) -> dict[str, Any]:
+    """Read a call's arguments; what is no object is handed over as the text it was.
+
+    >>> arguments(""), arguments('{"a": 1}'), arguments('{"a"')
+    ({}, {'a': 1}, {'arguments': '{"a"'})
+    """
+    if not text:
+        return {}
+    try:
+        read = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return {"arguments": text}
+    return read if isinstance(read, dict) else {"arguments": read}
+
+
+def _content(said: Mapping[str, Any]) -> list[dict[str, Any]]:
+    content = thoughts_of(said)
+    content += [{"type": "text", "text": text} for text in _texts(said)]
+    calls = said.get("tool_calls")
+    for call in calls if isinstance(calls, list) else ():
+        function = call.get("function") if isinstance(call, dict) else None
+        if isinstance(function, dict):
+            given = arguments(str(function.get("arguments") or ""))
+            content.append({"type": "tool_use", "id": str(call.get("id") or ""), "name": str(function.get("name") or ""), "input": given})
+    return content
+
+
+def _texts(said: Mapping[str, Any]) -> Sequence[str]:
+    content = said.get("content")
+    if isinstance(content, list):
+        content = "".join(part["text"] for part in content if isinstance(part, dict) and isinstance(part.get("text"), str))
+    return [text for text in (content, said.get("refusal")) if isinstance(text, str) and text]
+
+
+def _count(value: object) -> int:
+    return value if type(value) is int and value > 0 else 0
