@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import msgspec
 
+from apps.gateway.health import Health
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
@@ -45,6 +47,8 @@ class ResolvedTarget:
     position: int = 0
     weight: int = 1
     role: Literal["answer", "shadow"] = "answer"
+    health: Health = field(default_factory=Health, compare=False, repr=False)
+    """How it has been doing, in this process."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ raised only while nothing has been promised to the client; after that they are t
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -80,6 +81,8 @@ async def _finish_whole(call: Call, answer: Answer, respond: Respond, tally: Tal
 async def _finish_stream(call: Call, answer: Answer, ending: relay.Ending, respond: Respond, tally: Tally) -> None:
     try:
         last = ending.last
+        if ending.broke:
+            answer.target.health.breaker.failed(time.monotonic())
         try:
             await settle(call, tally, outcome=ending.outcome, status=200, error_code=ending.error_code)
         except MenhirError as e:

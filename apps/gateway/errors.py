@@ -8,16 +8,24 @@
     + UpstreamDown             not here, not now: go to the next target
       - UpstreamCut            it broke off in the middle of its answer
       - UpstreamUnauthorized   it does not accept the credential it is configured with
+      - UpstreamSlow           it did not keep to a time
+        . FirstByteTimeout     nothing came of a stream
+        . IdleTimeout          a stream fell silent
+        . AnswerTimeout        a whole answer was not complete
     + UpstreamRefused          will never work as asked: stop
+      - UpstreamUnfit          it does not work there: go to the next target
+        . ContextTooLong       more than the model can read
+        . ContentFiltered      the provider does not want to answer this
+    + TotalTimeout             the time that the route allows for everything is over: stop
 
-`dispatch` asks of an error only which of the three it is. The client's status comes from the table of
-`menhir.errors`: Busy and Down are `Unavailable` (503), Refused is `Invalid` (400), so that a 401 of an upstream is
-never mistaken for a wrong key of ours.
+`dispatch` asks of an error only which of these it is. The client's status comes from the table of `menhir.errors`: Busy and
+Down are `Unavailable` (503), what took too long is `TimedOut` (504), Refused is `Invalid` (400), so that a 401 of an
+upstream is never mistaken for a wrong key of ours.
 """
 
 from __future__ import annotations
 
-from menhir.errors import Invalid, MenhirError, NotFound, Unavailable
+from menhir.errors import Invalid, MenhirError, NotFound, TimedOut, Unavailable
 
 
 class GatewayError(MenhirError):
@@ -83,7 +91,55 @@ class UpstreamUnauthorized(UpstreamDown):
     code = "upstream_unauthorized"
 
 
+class UpstreamSlow(TimedOut, UpstreamDown):
+    """The upstream took too long."""
+
+    code = "upstream_timeout"
+
+
+class FirstByteTimeout(UpstreamSlow):
+    """The upstream did not begin to answer in time."""
+
+    code = "first_byte_timeout"
+
+
+class IdleTimeout(UpstreamSlow):
+    """The upstream fell silent in the middle of its answer."""
+
+    code = "idle_timeout"
+
+
+class AnswerTimeout(UpstreamSlow):
+    """The upstream did not complete its answer in time."""
+
+    code = "answer_timeout"
+
+
 class UpstreamRefused(UpstreamError, Invalid):
     """The upstream refused the request."""
 
     code = "upstream_refused"
+
+
+class UpstreamUnfit(UpstreamRefused):
+    """The upstream cannot answer this request; another one may."""
+
+    code = "upstream_unfit"
+
+
+class ContextTooLong(UpstreamUnfit):
+    """The conversation is longer than what the model can read."""
+
+    code = "context_length_exceeded"
+
+
+class ContentFiltered(UpstreamUnfit):
+    """The provider's own filter refused the request."""
+
+    code = "content_filter"
+
+
+class TotalTimeout(UpstreamError, TimedOut):
+    """There was no answer within the time that this route allows."""
+
+    code = "total_timeout"

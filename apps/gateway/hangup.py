@@ -67,14 +67,15 @@ class Watch:
 
     Raises HungUp out of its block when the client leaves, and at its door when it has left already. When `deadline` (on
     the loop's clock; 0 for none) passes, the task is cancelled where it waits; whoever set it catches that and asks
-    `expired()`.
+    `expired()`. No deadline lies beyond `limit` (0 for none), which is the whole call's.
     """
 
-    __slots__ = ("_reason", "_task", "deadline", "gone")
+    __slots__ = ("_reason", "_task", "deadline", "gone", "limit")
 
     def __init__(self, gone: Gone) -> None:
         self.gone = gone
         self.deadline = 0.0
+        self.limit = 0.0
         self._reason: Literal["", "gone", "silent"] = ""
         self._task: asyncio.Task[object] | None = None
 
@@ -93,6 +94,16 @@ class Watch:
     def allow(self, seconds: float) -> None:
         """From now on, be patient for so long."""
         self.deadline = asyncio.get_running_loop().time() + seconds
+        if self.limit and self.deadline > self.limit:
+            self.deadline = self.limit
+
+    def within(self, seconds: float) -> None:
+        """Let the whole call take so long from now on."""
+        self.limit = asyncio.get_running_loop().time() + seconds
+
+    def left(self) -> float:
+        """Seconds until the limit of the whole call; without one, for ever."""
+        return self.limit - asyncio.get_running_loop().time() if self.limit else float("inf")
 
     def expired(self) -> bool:
         """Tell whether the cancellation just caught was the deadline's; if so it is over and done with."""

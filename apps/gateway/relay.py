@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 import orjson
 
-from apps.gateway.errors import GatewayError, UpstreamCut, UpstreamError
+from apps.gateway.errors import GatewayError, IdleTimeout, TotalTimeout, UpstreamCut, UpstreamDown, UpstreamError
 from apps.gateway.hangup import HungUp
 from apps.gateway.settle import milliseconds_since
 from apps.gateway.sse import data_of
@@ -37,6 +37,8 @@ class Ending:
     last: bytes
     outcome: Literal["completed", "failed"]
     error_code: str | None = None
+    broke: bool = False
+    """The upstream's doing, and held against it."""
 
 
 async def stream(call: Call, answer: Answer, respond: Respond, tally: Tally, watch: Watch) -> Ending:
@@ -69,8 +71,15 @@ async def stream(call: Call, answer: Answer, respond: Respond, tally: Tally, wat
         raise HungUp from e
     except asyncio.CancelledError:
         if watch.expired():
-            return failed(UpstreamCut(f"The upstream `{answer.target.provider}` fell silent for {patience:g} seconds."))
+            return failed(_too_late(answer, watch))
         raise
+
+
+def _too_late(answer: Answer, watch: Watch) -> UpstreamError:
+    if watch.left() <= 0:
+        return TotalTimeout()
+    target = answer.target
+    return IdleTimeout(f"The upstream `{target.provider}` fell silent for {target.idle_timeout_seconds:g} seconds.")
 
 
 class Reader:
@@ -114,7 +123,7 @@ class Reader:
             return False
         if chunk.error:
             error = error_said(chunk.error)
-            self.ending = Ending(event, "failed", error.code)
+            self.ending = Ending(event, "failed", error.code, broke=isinstance(error, UpstreamDown))
             return False
         tally = self._tally
         for choice in chunk.choices or ():
@@ -132,7 +141,7 @@ class Reader:
 
 def failed(error: GatewayError) -> Ending:
     """The end of a stream that broke: an error event, and no `[DONE]`."""
-    return Ending(error_event(error), "failed", error.code)
+    return Ending(error_event(error), "failed", error.code, broke=isinstance(error, UpstreamDown))
 
 
 async def whole(call: Call, body: bytes, respond: Respond, tally: Tally, *, cost: Decimal, cached: bool = False) -> None:

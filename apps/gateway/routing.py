@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from apps.gateway.call import ResolvedRoute, ResolvedTarget
+from apps.gateway.health import health_of
 from apps.gateway.sealing import unseal
 from menhir.postgres import pools, sql
 from menhir.postgres.hot import HotCache
@@ -66,7 +67,9 @@ def _route(tenant_id: UUID, name: str, rows: list[Any]) -> ResolvedRoute:
 
 
 def _target(tenant_id: UUID, row: Any) -> ResolvedTarget:
+    place = (row.target_id, row.base_url, hash(row.sealed))
     return ResolvedTarget(
+        health=health_of(place, tenant_id=tenant_id, provider=row.provider, upstream_model=row.upstream_model),
         id=row.target_id,
         kind=row.kind,
         provider=row.provider,

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 import msgspec
 import orjson
 
-from apps.gateway.errors import UpstreamBusy, UpstreamDown, UpstreamError, UpstreamRefused
+from apps.gateway.errors import UpstreamBusy, UpstreamDown, UpstreamError, UpstreamUnfit
+from apps.gateway.refusals import refused
 from apps.gateway.weighing import weight_of
 from menhir.errors import Forbidden, Invalid, LimitReached, NotFound, TooLarge, Unauthenticated, Unavailable, Unsupported
 from menhir.metering.entries import Usage
@@ -143,8 +144,9 @@ def error_said(said: Any) -> UpstreamError:
     }
     if "rate_limit" in kind + code or "overloaded" in kind + code or code in BUSY_CODES:
         return UpstreamBusy(**details)
-    if kind == "invalid_request_error":
-        return UpstreamRefused(**details, param=str(known["param"]) if known.get("param") else None)
+    refusal = refused(details["message"], code=details["upstream_code"], param=str(known["param"]) if known.get("param") else None)
+    if kind == "invalid_request_error" or isinstance(refusal, UpstreamUnfit):
+        return refusal
     return UpstreamDown(**details)
 
 

@@ -10,6 +10,7 @@
   x Unsupported ........... a media type or a method we do not take
   x LimitReached .......... allowed, but not so often or so much
   x Unavailable ........... something behind us is away for now
+  x TimedOut .............. something behind us took longer than it may
 
 The docstring of a class is its default message. What a status is, is said once: in `STATUS`.
 """
@@ -84,6 +85,12 @@ class Unavailable(MenhirError):
     code = "unavailable"
 
 
+class TimedOut(MenhirError):
+    """This took longer than it may. Try again shortly."""
+
+    code = "timed_out"
+
+
 STATUS: dict[type[MenhirError], int] = {
     Invalid: 400,
     Unauthenticated: 401,
@@ -94,6 +101,7 @@ STATUS: dict[type[MenhirError], int] = {
     Unsupported: 415,
     LimitReached: 429,
     Unavailable: 503,
+    TimedOut: 504,
 }
 
 

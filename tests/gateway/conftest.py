@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import pytest
@@ -10,7 +10,7 @@ from asgiref.sync import sync_to_async
 
 from apps.gateway import runtime
 from apps.gateway.cache import embeddings
-from apps.gateway.models import Provider, Route
+from apps.gateway.models import Provider, Route, Target
 from menhir.metering.ledger import ledger
 from menhir.postgres import pools
 from menhir.postgres.listener import listener
@@ -43,22 +43,59 @@ class Routes:
     base_url: str
     made: int = 0
 
-    async def to(self, *models: str, name: str = "", base_url: str = "", tariff: str = "", **patience: float) -> str:
-        """A new route that leads to these models, in this order, each at a provider of its own."""
+    async def to(
+        self,
+        *models: str,
+        name: str = "",
+        base_url: str = "",
+        tariff: str = "",
+        policy: Mapping[str, object] | None = None,
+        weights: Sequence[int] = (),
+        shadows: Mapping[str, int] | None = None,
+        **patience: float,
+    ) -> str:
+        """A new route that leads to these models, in this order, each at a provider of its own.
+
+        `policy` is the route's; with `weights` the models stand beside each other; `shadows` gives each a percentage.
+        """
         self.made += 1
         name = name or f"route-{self.made}"
-        await sync_to_async(self._make)(name, models, base_url=base_url or self.base_url, tariff=tariff, **patience)
+        fields = {"base_url": base_url or self.base_url, "tariff": tariff, **patience}
+        await sync_to_async(self._make)(name, models, fields, policy or {}, weights, shadows or {})
         return name
 
-    def _make(self, name: str, models: tuple[str, ...], **fields: object) -> None:
+    def _make(
+        self,
+        name: str,
+        models: tuple[str, ...],
+        fields: Mapping[str, object],
+        policy: Mapping[str, object],
+        weights: Sequence[int],
+        shadows: Mapping[str, int],
+    ) -> None:
         with tenant_transaction(self.tenant):
-            targets = []
-            for number, model in enumerate(models):
-                provider = Provider(tenant=self.tenant, slug=f"{name}-{number}", kind=Provider.Kind.OPENAI, **fields)
-                provider.set_credential("sk-fake")
-                provider.save()
-                targets.append((provider, model))
-            Route.objects.create(tenant=self.tenant, name=name).lead_to(*targets)
+            route = Route.objects.create(tenant=self.tenant, name=name, **policy)
+            route.lead_to(*((self._provider(f"{name}-{number}", fields), model) for number, model in enumerate(models)))
+            for target, weight in zip(route.targets.order_by("position"), weights, strict=False):
+                target.position, target.weight = 0, weight
+                target.save()
+            for number, (model, weight) in enumerate(shadows.items(), len(models)):
+                provider = self._provider(f"{name}-{number}", fields)
+                Target.objects.create(
+                    tenant=self.tenant,
+                    route=route,
+                    provider=provider,
+                    upstream_model=model,
+                    position=number,
+                    weight=weight,
+                    role=Target.Role.SHADOW,
+                )
+
+    def _provider(self, slug: str, fields: Mapping[str, object]) -> Provider:
+        provider = Provider(tenant=self.tenant, slug=slug, kind=Provider.Kind.OPENAI, **fields)
+        provider.set_credential("sk-fake")
+        provider.save()
+        return provider
 
 
 @pytest.fixture

@@ -22,6 +22,9 @@ class Orders:
     status: int = 0  # refuse with this status
     busy: int = 0  # refuse the first n requests for this model with 429
     retry_after: str = ""  # what the refusal's header says
+    code: str = ""  # what the refusal's, or the error's, `code` says
+    role: int = 0  # so many chunks that say who speaks and nothing else come before the first word
+    big: int = 0  # the first word has so many bytes
     first_ms: int = 0  # wait before the first byte
     gap_ms: int = 0  # wait between two chunks
     chunks: int = 0  # so many chunks; 0: one for each word of the text
@@ -51,6 +54,8 @@ def orders_of(model: str) -> Orders:
 def words_of(orders: Orders) -> list[str]:
     """What it generates, one word a token."""
     words = [word + " " for word in TEXT.split()]
+    if orders.big:
+        words[0] = "x" * orders.big
     return [words[number % len(words)] for number in range(orders.chunks)] if orders.chunks else words
 
 
@@ -58,12 +63,13 @@ def script(orders: Orders, *, head: dict[str, Any], words: list[str], prompt: in
     """Every event of a stream, in order."""
     usage = usage_of(orders, prompt, len(words)) if asked else None
     early = usage if orders.usage == "early" else None
-    events: list[bytes] = []
+    quiet = {"index": 0, "delta": {"role": "assistant", "content": ""}, "finish_reason": None}
+    events = [event_of({**head, "object": "chat.completion.chunk", "choices": [quiet], "usage": None}, orders)] * orders.role
     for number, word in enumerate(words):
         if number == orders.error:
-            events.append(
-                event_of({"error": {"message": "the model fell over", "type": "server_error", "code": "overheated", "param": None}}, orders)
-            )
+            code = orders.code or "overheated"
+            error = {"message": "the model fell over", "type": "server_error", "code": code, "param": None}
+            events.append(event_of({"error": error}, orders))
             return events
         if number == orders.malformed:
             events.append(b"data: {not json\n\n")

@@ -215,7 +215,7 @@ def refusal(status: int, orders: Orders) -> web.Response:
         "message": f"refused as ordered with {status}, key sk-secret",
         "type": kind,
         "param": "messages" if status == 400 else None,
-        "code": None,
+        "code": orders.code or None,
     }
     return web.json_response({"error": error}, status=status, headers=headers)
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from apps.gateway.errors import UpstreamBusy, UpstreamDown, UpstreamError, UpstreamRefused, UpstreamUnauthorized
+from apps.gateway.errors import UpstreamBusy, UpstreamDown, UpstreamError, UpstreamUnauthorized
+from apps.gateway.refusals import refused
 from apps.gateway.wire import MOST_MESSAGE_CHARACTERS
 
 if TYPE_CHECKING:
@@ -37,11 +38,11 @@ def error_of(status: int, headers: Mapping[str, str], body: bytes, *, provider: 
             retry_after_seconds=_retry_after(headers),
         )
     if status in REFUSED:
-        return UpstreamRefused(
+        return refused(
             message or f"The upstream `{provider}` refused the request with status {status}.",
+            code=code,
             param=_text(said.get("param")),
-            upstream_status=status,
-            upstream_code=code,
+            status=status,
         )
     if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
         # What it says of our credential (OpenAI quotes a part of it) is for the operator, not for the client.

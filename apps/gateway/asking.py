@@ -1,0 +1,249 @@
+"""Ask one target once: what it begins to answer, or why it does not.
+
+A whole answer counts once it is read and is JSON; a stream once there is something in it that somebody would read. What
+comes before that (who speaks, empty words, keep-alives) is held back, so that an upstream which fails there can still be
+replaced by another: nothing has been promised to the client yet.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import orjson
+
+from apps.gateway import runtime
+from apps.gateway.call import PATHS
+from apps.gateway.errors import (
+    AnswerTimeout,
+    FirstByteTimeout,
+    TotalTimeout,
+    UpstreamBusy,
+    UpstreamCut,
+    UpstreamDown,
+    UpstreamError,
+)
+from apps.gateway.registry import UPSTREAMS
+from apps.gateway.retrying import LONGEST_PAUSE_SECONDS
+from apps.gateway.sse import EventSplitter, data_of
+from apps.gateway.upstreams import Attempt
+from apps.gateway.wire import DONE, characters_of, error_said, read_chunk, read_envelope, usage_of
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from contextlib import AbstractAsyncContextManager
+
+    from apps.gateway.breaker import Breaker
+    from apps.gateway.call import Call, ResolvedTarget
+    from apps.gateway.hangup import Watch
+    from apps.gateway.settle import Tally
+    from apps.gateway.upstreams import UpstreamResponse
+    from apps.gateway.wire import Chunk
+
+MAX_ANSWER_BYTES = 64 * 1024 * 1024
+MOST_HELD_EVENTS = 64
+"""An upstream that says nothing so often is passed on as it is."""
+TOO_MANY_REQUESTS = 429
+
+
+class Answer(msgspec.Struct):
+    """An upstream that has begun: the whole body, or the first events of a stream and where the rest comes from."""
+
+    target: ResolvedTarget
+    context: AbstractAsyncContextManager[UpstreamResponse] | None
+    chunks: AsyncIterator[bytes]
+    body: bytes = b""
+    pending: list[bytes] = []
+    first: Chunk | None = None
+    splitter: EventSplitter = msgspec.field(default_factory=EventSplitter)
+
+    async def close(self) -> None:
+        """Give the connection back; an upstream that is still talking is hung up on. Twice does nothing."""
+        context, self.context = self.context, None
+        if context is None:
+            return
+        try:
+            await _close(self.chunks)
+        finally:
+            await context.__aexit__(None, None, None)
+
+
+async def ask(call: Call, target: ResolvedTarget, tally: Tally, watch: Watch) -> Answer:
+    """Give the answer that has begun; raises UpstreamError. What is learnt of the target is remembered in its breaker."""
+    tally.attempts += 1
+    tally.target = target
+    tally.taken = True
+    breaker = target.health.breaker
+    if not breaker.calm:
+        breaker.claim()
+    watch.allow(target.first_byte_timeout_seconds if call.stream else target.answer_timeout_seconds)
+    began = time.perf_counter()
+    try:
+        answer = await _open(call, target, tally, watch)
+    except asyncio.CancelledError:
+        if not watch.expired():
+            breaker.released()
+            raise
+        breaker.failed(time.monotonic())
+        raise _too_late(call, target, watch) from None
+    except UpstreamError as e:
+        _remember(breaker, e)
+        raise
+    except BaseException:
+        breaker.released()
+        raise
+    finally:
+        watch.deadline = 0.0
+        tally.waited += time.perf_counter() - began
+    if not breaker.calm:
+        breaker.succeeded()
+    return answer
+
+
+def _too_late(call: Call, target: ResolvedTarget, watch: Watch) -> UpstreamError:
+    if watch.left() <= 0:
+        return TotalTimeout()
+    if call.stream:
+        return FirstByteTimeout(
+            f"The upstream `{target.provider}` did not begin to answer within {target.first_byte_timeout_seconds:g} seconds."
+        )
+    return AnswerTimeout(f"The upstream `{target.provider}` did not answer within {target.answer_timeout_seconds:g} seconds.")
+
+
+def _remember(breaker: Breaker, error: UpstreamError) -> None:
+    if isinstance(error, UpstreamDown):
+        breaker.failed(time.monotonic())
+    elif isinstance(error, UpstreamBusy):
+        patience = error.retry_after_seconds
+        if patience is not None and patience > LONGEST_PAUSE_SECONDS:
+            breaker.rest(time.monotonic(), patience)
+        elif error.upstream_status == TOO_MANY_REQUESTS:
+            breaker.released()  # it is well, only asked too often
+        else:
+            breaker.failed(time.monotonic())
+    elif not breaker.calm:
+        breaker.succeeded()  # whoever refuses a request is there to do so
+
+
+async def _open(call: Call, target: ResolvedTarget, tally: Tally, watch: Watch) -> Answer:
+    attempt = Attempt(
+        operation=call.operation,
+        path=PATHS[call.operation],
+        body=call.body,
+        raw=call.raw,
+        stream=call.stream,
+        target=target,
+        request_id=call.request_id,
+        session=runtime.session(),
+    )
+    context = UPSTREAMS[target.kind].open(attempt)
+    try:
+        response = await context.__aenter__()
+    except UpstreamError:
+        tally.taken = False
+        raise
+    answer = Answer(target, context, response.chunks())
+    try:
+        if call.stream:
+            await _begin(answer, watch)
+        else:
+            answer.body = await _whole(answer.chunks, target)
+            _bill(answer.body, target, tally)
+            await answer.close()
+    except BaseException:
+        await answer.close()
+        raise
+    return answer
+
+
+async def _begin(answer: Answer, watch: Watch) -> None:
+    """Wait for the first content. Whatever comes before is a sign of life, for as long as a whole answer may take at most."""
+    target = answer.target
+    held: list[bytes] = []
+    latest = 0.0
+    async for data in answer.chunks:
+        watch.allow(target.first_byte_timeout_seconds)
+        events = answer.splitter.feed(data)
+        for number, event in enumerate(events):
+            said = data_of(event)
+            if said is None:
+                continue
+            if said == DONE:
+                raise UpstreamCut(f"The upstream `{target.provider}` ended its answer before it began.")
+            try:
+                chunk = read_chunk(said)
+            except ValueError as e:
+                raise UpstreamDown(f"The upstream `{target.provider}` answered with something that is not JSON.") from e
+            if chunk.error:
+                raise error_said(chunk.error)
+            if answer.first is None:
+                answer.first = chunk
+            if is_content(chunk, said) or len(held) >= MOST_HELD_EVENTS:
+                answer.pending = held + events[number:] if held else events[number:]
+                return
+            held.append(event)
+        now = asyncio.get_running_loop().time()
+        latest = latest or now + target.answer_timeout_seconds
+        watch.deadline = min(watch.deadline, latest)
+    raise UpstreamCut(f"The upstream `{target.provider}` broke off before it said anything.")
+
+
+def is_content(chunk: Chunk, said: bytes) -> bool:
+    """Tell whether a chunk holds anything that a client would miss.
+
+    >>> role = b'{"choices": [{"index": 0, "delta": {"role": "assistant", "content": "", "refusal": null}, "finish_reason": null}]}'
+    >>> word = b'{"choices": [{"index": 0, "delta": {"content": "A"}}]}'
+    >>> sound = b'{"choices": [{"index": 0, "delta": {"audio": {"data": "UklGRg=="}}}]}'
+    >>> [is_content(read_chunk(said), said) for said in (role, word, sound, b'{"choices": [], "prompt_filter_results": []}')]
+    [False, True, True, False]
+    """
+    for choice in chunk.choices or ():
+        delta = choice.delta
+        if choice.finish_reason or (delta is not None and (delta.content or delta.tool_calls)):
+            return True
+    if chunk.usage is not None:
+        return True
+    # None of the members that nearly every chunk has: look for one that we do not know.
+    choices = orjson.loads(said)
+    choices = choices.get("choices") if isinstance(choices, dict) else None
+    if not isinstance(choices, list):
+        return True  # of a shape that is none of our business
+    return any(_says(choice) for choice in choices)
+
+
+def _says(choice: Any) -> bool:
+    if not isinstance(choice, dict) or not isinstance(delta := choice.get("delta"), dict):
+        return True
+    return any(value for name, value in delta.items() if name != "role")
+
+
+async def _whole(chunks: AsyncIterator[bytes], target: ResolvedTarget) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    async for data in chunks:
+        parts.append(data)
+        size += len(data)
+        if size > MAX_ANSWER_BYTES:
+            raise UpstreamDown(f"The upstream `{target.provider}` answered with more than {MAX_ANSWER_BYTES} bytes.")
+    return b"".join(parts)
+
+
+def _bill(body: bytes, target: ResolvedTarget, tally: Tally) -> None:
+    try:
+        envelope = read_envelope(body)
+    except ValueError as e:
+        raise UpstreamDown(f"The upstream `{target.provider}` answered with something that is not JSON.") from e
+    if envelope.error:
+        raise error_said(envelope.error)
+    tally.usage = usage_of(envelope.usage)
+    if tally.usage is None:
+        tally.characters = characters_of(read_chunk(body))
+
+
+async def _close(chunks: object) -> None:
+    # An async generator left in the middle would be finished by the garbage collector, some other time.
+    aclose = getattr(chunks, "aclose", None)
+    if aclose is not None:
+        await aclose()
