@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
+from apps.gateway.measuring import measure
 from apps.gateway.weighing import input_characters, max_output_tokens
 from menhir.metering import prices, tokens
 from menhir.metering.entries import NO_USAGE
@@ -101,6 +102,7 @@ async def settle(
             tariff=target.tariff if target is not None else "",
         )
     )
+    measure(call, tally, usage, outcome=outcome, status=status, error_code=error_code, provider=provider)
     return cost
 
 

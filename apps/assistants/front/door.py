@@ -20,6 +20,7 @@ from apps.gateway import corridor
 from apps.gateway.call import Operation
 from apps.gateway.hangup import Ears
 from menhir.errors import MenhirError
+from menhir.telemetry.calls import ARRIVED, QUEUED
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +31,9 @@ METHOD_NOT_ALLOWED: Final = 405
 
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
     """Answer one request below `/v1`."""
-    received = time.perf_counter()
+    now = time.perf_counter()
+    received: float = scope.get(ARRIVED, now)
+    QUEUED.observe(now - received)
     asked = read(scope)
     operation = OPERATIONS.get(scope["path"])
     wire = registry.find(scope["path"]) if operation is None else None

@@ -10,6 +10,7 @@ import orjson
 from apps.gateway import wire
 from apps.gateway.errors import UpstreamError
 from menhir.errors import MenhirError, status_of
+from menhir.telemetry.calls import answered
 
 Message = MutableMapping[str, Any]
 Send = Callable[[Message], Awaitable[None]]
@@ -41,6 +42,7 @@ class Reply:
     async def start(self, status: int, headers: Headers) -> None:
         """Send the status line, with the request's id."""
         self.started = True
+        answered(status)
         self.streams = any(name == b"content-type" and value.startswith(EVENT_STREAM) for name, value in headers)
         await self._send(
             {"type": "http.response.start", "status": status, "headers": [*headers, NO_SNIFFING, (b"x-request-id", self._request_id)]}

@@ -20,6 +20,7 @@ from menhir.metering.entries import NO_USAGE, Opening, Settlement, Usage
 from menhir.metering.process import Process
 from menhir.metering.writer import BatchWriter
 from menhir.postgres.line import Line
+from menhir.telemetry import gauges
 
 __all__ = ["Ledger", "Opening", "Settlement", "Usage", "ledger"]
 
@@ -62,6 +63,16 @@ class Ledger:
     def process_id(self) -> UUID | None:
         """Under which this process is registered; new with each start."""
         return self._process.id if self._process is not None else None
+
+    @property
+    def depth(self) -> int:
+        """How many rows wait to be written."""
+        return self._writer.depth
+
+    @property
+    def unsettled(self) -> int:
+        """How many calls are open."""
+        return len(self._unsettled)
 
     async def open(self, opening: Opening) -> None:
         """Return once the call is on the disk; raise `Unavailable` after two seconds.
@@ -132,3 +143,5 @@ class Ledger:
 
 ledger = Ledger()
 """The ledger of this process. Wiring starts and stops it."""
+gauges.register("menhir_ledger_waiting_rows", "Rows that wait to be written.", lambda: ledger.depth)
+gauges.register("menhir_calls_open", "Calls that are opened and not settled.", lambda: ledger.unsettled)

@@ -16,6 +16,7 @@ import structlog
 
 from menhir.errors import Unavailable
 from menhir.postgres.line import AWAY
+from menhir.telemetry import meters
 
 BATCH_ROWS = 500
 STATEMENT_TIMEOUT_SECONDS = 10.0
@@ -23,6 +24,9 @@ FIRST_BACKOFF_SECONDS = 0.05
 LAST_BACKOFF_SECONDS = 1.0
 WATCH_SECONDS = 0.25
 NEVER = float("inf")
+
+BATCH = meters.histogram("menhir_ledger_batch_rows", "Rows that shared a commit.", (1, 2, 5, 10, 20, 50, 100, 200, 500)).of()
+COMMIT = meters.histogram("menhir_ledger_commit_seconds", "From a batch's dispatch to its commit.", meters.SECONDS).of()
 
 log = structlog.get_logger(__name__)
 Row = TypeVar("Row")
@@ -142,6 +146,7 @@ class BatchWriter(Generic[Row]):
         backoff = FIRST_BACKOFF_SECONDS
         while True:
             try:
+                began = self._loop.time()
                 async with asyncio.timeout(STATEMENT_TIMEOUT_SECONDS):
                     await self._write([waiting.row for waiting in batch])
             except (*AWAY, Unavailable) as error:
@@ -157,6 +162,8 @@ class BatchWriter(Generic[Row]):
                     _fail(batch[0], error)
                 return
             else:
+                COMMIT.observe(self._loop.time() - began)
+                BATCH.observe(len(batch))
                 for waiting in batch:
                     self._done(waiting)
                 return

@@ -53,6 +53,11 @@ class Pool:
             pool, self._pool = self._pool, None
             await pool.close()
 
+    @property
+    def stats(self) -> dict[str, int]:
+        """How many connections there are (`pool_size`), are free (`pool_available`), and how many wait for one (`requests_waiting`)."""
+        return self._pool.get_stats() if self._pool is not None else {}
+
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[AsyncConnection[Any]]:
         """A connection in autocommit; raises Unavailable when the database gives none in time."""

@@ -1,6 +1,6 @@
 """Two planes in one process: the path is looked at once (DESIGN §3).
 
-`/v1/…` goes to the raw data plane, `/ws/…` to Channels, everything else to Django.
+`/v1/…` goes to the raw data plane, `/ws/…` to Channels, `/metrics` to whoever operates, everything else to Django.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ django_plane = bounded(cast("Application", get_asgi_application()))
 
 from apps.assistants.front import application as data_plane  # noqa: E402  # these read models: apps must be ready
 from menhir.wiring.lifespan import running  # noqa: E402
+from menhir.wiring.metrics import PATH, metrics  # noqa: E402
 from menhir.wiring.sockets import sockets  # noqa: E402
 
 
@@ -36,6 +37,8 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
     if kind == "http":
         if scope["path"].startswith("/v1/"):
             await data_plane(scope, receive, send)
+        elif scope["path"] == PATH:
+            await metrics(scope, send)
         else:
             await django_plane(scope, receive, send)
     elif kind == "websocket":

@@ -7,11 +7,14 @@ Django writes a whole body to disk before a view can ask who sent it, and the pa
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from django.conf import settings
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from menhir.telemetry.calls import ARRIVED
 
 MOST_HEAD_BYTES = 64 * 1024
 OVERHEAD_BYTES = 1024 * 1024
@@ -93,3 +96,5 @@ class BoundedHeads(HttpToolsProtocol):
         """Its head is whole."""
         self.heading = False
         super().on_headers_complete()
+        # Its task is made, and has not begun: what lies between is the wait for the loop.
+        self.scope[ARRIVED] = time.perf_counter()  # type: ignore[literal-required]

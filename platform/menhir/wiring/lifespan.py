@@ -23,6 +23,7 @@ from menhir.metering.ledger import ledger
 from menhir.postgres import pools, roles
 from menhir.postgres.listener import listener
 from menhir.realtime.journal import journal
+from menhir.telemetry.lag import lag
 from menhir.wiring.migrating import pending
 
 SETTLE_SECONDS = 10.0
@@ -71,7 +72,7 @@ async def _start(stack: AsyncExitStack) -> None:
     state.migrated = True
     await pools.open_all()
     stack.push_async_callback(pools.close_all)
-    for part in (listener, ledger, journal, runtime, answers):
+    for part in (lag, listener, ledger, journal, runtime, answers):
         await part.start()
         stack.push_async_callback(part.stop)
     state.accepting = True

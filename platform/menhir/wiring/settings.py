@@ -220,6 +220,9 @@ DEFAULT_FROM_EMAIL = environment.text("MENHIR_FROM_EMAIL", f"menhir@{_public.hos
 PROCRASTINATE_AUTODISCOVER_MODULE_NAME = "jobs"
 PROCRASTINATE_ON_APP_READY = "menhir.wiring.jobs.on_app_ready"
 
+# --- Telemetry --------------------------------------------------------------------------------------------------------
+MENHIR_METRICS_TOKEN = environment.text("MENHIR_METRICS_TOKEN", "")
+
 # --- Logs -------------------------------------------------------------------------------------------------------------
 LOGGING_CONFIG = None  # structlog and the standard library speak through one chain
 logs.configure(level=environment.level("MENHIR_LOG_LEVEL", "INFO"))

@@ -1,0 +1,181 @@
+"""`/metrics` of a served app: what calls leave there, and who may read it."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+import timeit
+from pathlib import Path
+
+import httpx2
+import openai
+import pytest
+from assistants.conftest import acmes, company  # noqa: F401 - fixtures
+from django.test import override_settings
+from prometheus_client.parser import text_string_to_metric_families
+
+from menhir.telemetry import calls, exposition, gauges, meters
+from menhir.wiring.metrics import admits
+
+ROOT = Path(__file__).resolve().parents[3]
+QUESTION = [{"role": "user", "content": "What is a menhir?"}]
+LOCAL = ("127.0.0.1", 5000)
+
+
+def read(text: str) -> dict[tuple[str, frozenset], float]:
+    """Every sample, by its name and labels."""
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def scrape(server, **headers: str) -> httpx2.Response:
+    return httpx2.get(f"{server.base_url}/metrics", headers=headers, timeout=20)
+
+
+def total(samples, name: str, **labels: str) -> float:
+    """The sum of the series of this name that have at least these labels."""
+    return sum(value for (found, having), value in samples.items() if found == name and having >= frozenset(labels.items()))
+
+
+def test_calls_are_counted_by_how_they_ended(acmes):  # noqa: F811
+    broken = acmes.model("broken", "status=500")
+    client = acmes.client()
+    before = read(scrape(acmes.server).text)
+    client.chat.completions.create(model="plain", messages=QUESTION)
+    assert list(client.chat.completions.create(model="plain", messages=QUESTION, stream=True))
+    with pytest.raises(openai.APIStatusError):
+        client.chat.completions.create(model=broken, messages=QUESTION)
+    with pytest.raises(openai.NotFoundError):
+        client.chat.completions.create(model="absent", messages=QUESTION)
+    after = read(scrape(acmes.server).text)
+
+    def grown(name: str, **labels: str) -> float:
+        return total(after, name, **labels) - total(before, name, **labels)
+
+    completed = {"operation": "chat", "outcome": "completed", "kind": "openai", "status": "2xx"}
+    assert grown("menhir_calls_total", **completed) == 2
+    assert grown("menhir_calls_total", outcome="failed", status="5xx") == 1
+    assert grown("menhir_call_duration_seconds_count", **completed) == 2
+    assert grown("menhir_call_overhead_seconds_count") == 3
+    assert 0 < grown("menhir_call_overhead_seconds_sum", **completed) < grown("menhir_call_duration_seconds_sum", **completed)
+    assert grown("menhir_call_first_token_seconds_count", **completed) == 1
+    assert grown("menhir_input_tokens_total", **completed) > 0
+    assert grown("menhir_output_tokens_total", **completed) > 0
+    assert grown("menhir_responses_total", status="404") == 1
+    assert grown("menhir_queue_wait_seconds_count") == 4
+    assert grown("menhir_ledger_batch_rows_sum") == 6
+    assert grown("menhir_ledger_commit_seconds_count") >= 1
+    assert after["menhir_listener_connected", frozenset()] == 1
+    assert after["menhir_ready", frozenset()] == 1
+    assert after["menhir_calls_open", frozenset()] == 0
+    assert total(after, "menhir_pool_connections", role="gateway", state="open") >= 1
+    assert total(after, "process_resident_memory_bytes") > 1e6
+
+
+def test_no_tenant_shows(acmes):  # noqa: F811
+    acmes.client().chat.completions.create(model="plain", messages=QUESTION)
+    text = scrape(acmes.server).text
+    for word in (acmes.tenant.slug, str(acmes.tenant.id), acmes.person.email, "fake-plain", "plain"):
+        assert word not in text.replace("text/plain", "")
+
+
+def test_with_a_token_set_only_its_bearer_reads(server, alice, bob, mallory):
+    with override_settings(MENHIR_METRICS_TOKEN="scrape-me-if-you-can"):
+        for person in (alice, bob, mallory):
+            assert scrape(server, authorization=f"Bearer {person.key()}").status_code == 401
+            cookie = person.browser().cookies["menhir_session"].value
+            assert scrape(server, cookie=f"menhir_session={cookie}").status_code == 401
+        assert scrape(server).status_code == 401
+        assert scrape(server, authorization="Basic scrape-me-if-you-can").status_code == 401
+        refused = scrape(server, authorization="Bearer scrape-me-if-you-cän".encode("latin-1"))
+        assert (refused.status_code, "menhir_" in refused.text) == (401, False)
+        assert scrape(server, authorization="Bearer scrape-me-if-you-can").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("headers", "client", "admitted"),
+    [
+        ({b"host": b"127.0.0.1:8000"}, LOCAL, True),
+        ({b"host": b"localhost"}, LOCAL, True),
+        ({b"host": b"[::1]:8000"}, ("::1", 1), True),
+        ({b"host": b"localhost"}, ("10.0.0.7", 1), False),
+        ({b"host": b"localhost"}, None, False),
+        ({b"host": b"menhir.example.com"}, LOCAL, False),
+        ({b"host": b"localhost", b"x-forwarded-for": b"127.0.0.1"}, LOCAL, False),
+        ({b"host": b"localhost", b"via": b"1.1 proxy"}, LOCAL, False),
+        ({}, LOCAL, False),
+    ],
+)
+def test_without_one_only_this_machine_reads(headers, client, admitted):
+    assert admits(headers, client) is admitted
+
+
+def test_what_came_through_a_proxy_is_refused(server):
+    refused = scrape(server, **{"x-forwarded-for": "203.0.113.9"})
+    assert refused.status_code == 403
+    assert "menhir_calls" not in refused.text
+    assert httpx2.post(f"{server.base_url}/metrics").status_code == 405
+
+
+def test_strange_words_fill_no_memory():
+    family = meters.Family("test_strangers_total", "Test.", ["word"], meters.Count)
+    for number in range(2 * meters.MOST_SERIES):
+        family.of(f"word-{number}").add()
+    assert len(family.series) == meters.MOST_SERIES + 1
+    assert family.of("yet another").value == meters.MOST_SERIES
+    with pytest.raises(TypeError):
+        family.of("one", "two")
+
+
+def test_a_gauge_that_fails_leaves_the_others():
+    gauges.register("test_breaks", "Breaks.", lambda: 1 / 0)
+    gauges.register("test_levels", "Levels.", lambda: {("open",): 2.0}, labels=("state",))
+    try:
+        text = exposition.render()[0].decode()
+    finally:
+        del gauges.registered["test_breaks"], gauges.registered["test_levels"]
+    assert 'test_levels{state="open"} 2.0' in text
+    assert "test_breaks" not in text
+
+
+def test_a_call_is_measured_within_five_microseconds():
+    def one() -> None:
+        calls.QUEUED.observe(0.0003)
+        calls.answered(200)
+        calls.finished(
+            "test", "completed", "openai", 200, seconds=0.8, overhead=0.001, first_token_ms=12, input_tokens=100, output_tokens=300
+        )
+
+    one()
+    best = min(timeit.repeat(one, number=2_000, repeat=7)) / 2_000
+    assert best < 5e-6, f"{best * 1e6:.2f} µs"
+
+
+def test_a_loop_that_is_held_up_shows():
+    from menhir.telemetry.lag import EVERY_SECONDS, LAG, Lag
+
+    async def hold_up() -> None:
+        lag = Lag()
+        await lag.start()
+        before = sum(LAG.counts[-4:])
+        due = asyncio.get_running_loop().time() + EVERY_SECONDS + 0.3
+        while asyncio.get_running_loop().time() < due:
+            pass  # a computation on the loop, which is the fault
+        while sum(LAG.counts[-4:]) == before:
+            await asyncio.sleep(0)
+        await lag.stop()
+
+    asyncio.run(asyncio.wait_for(hold_up(), timeout=10))
+
+
+def test_prometheus_is_imported_by_the_first_scrape_only():
+    code = (
+        f"import sys; sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / 'platform')!r}]; import menhir.wiring.asgi; "
+        "print([name for name in sys.modules if name.startswith(('prometheus_client', 'opentelemetry.sdk', 'opentelemetry.exporter'))])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip().splitlines()[-1] == "[]"
