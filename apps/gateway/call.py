@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
+    from apps.gateway.cache.recording import Kept
     from menhir.tenancy.principal import Principal
 
 Operation = Literal["chat", "embeddings"]
@@ -69,6 +70,8 @@ class ResolvedRoute:
     cache_seconds: int = 0
     stale_seconds: int = 0
     semantic_threshold: float | None = None
+    fingerprint: bytes = b""
+    """Changes with everything that may change an answer: part of the key of whatever is kept for this route."""
 
 
 class Call(msgspec.Struct):
@@ -104,6 +107,10 @@ class Call(msgspec.Struct):
     prompt_version: str | None = None
     preface: dict[str, Any] | None = None
     """What the answer carries in its extra member `menhir`: in a stream the first chunk, else at top level."""
+    completed: bool = False
+    """It was answered to its end and without error: said before the client's last byte."""
+    kept: Kept | None = None
+    """What it was answered with, when that was kept from an identical call."""
 
 
 class Respond(Protocol):

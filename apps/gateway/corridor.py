@@ -12,11 +12,12 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from apps.gateway import relay, routing
-from apps.gateway.cache import embeddings
+from apps.gateway.cache import answering
+from apps.gateway.cache.embeddings import embeddings
 from apps.gateway.dispatch import dispatch
 from apps.gateway.errors import UnknownModel
 from apps.gateway.hangup import HungUp, Watch
-from apps.gateway.settle import Tally, open_call, settle
+from apps.gateway.settle import NOTHING, Tally, open_call, settle
 from apps.gateway.wire import error_event
 from menhir.errors import MenhirError, status_of
 from menhir.metering.entries import NO_USAGE
@@ -41,6 +42,14 @@ async def run(call: Call, respond: Respond, gone: Gone) -> None:
     if call.operation == "embeddings" and (body := embeddings.answer(call, route.targets[0])) is not None:
         await _remembered(call, route, body, respond)
         return
+    if route.cache_seconds and call.operation == "chat":
+        await answering.answer(call, route, respond, gone, ask)
+    else:
+        await ask(call, route, respond, gone)
+
+
+async def ask(call: Call, route: ResolvedRoute, respond: Respond, gone: Gone) -> None:
+    """Answer a call that no cache answers."""
     await open_call(call, route)
     tally = Tally()
     try:
@@ -111,7 +120,7 @@ async def _drain(answer: Answer) -> None:
 
 async def _remembered(call: Call, route: ResolvedRoute, body: bytes, respond: Respond) -> None:
     """Answer from the cache. No upstream saw it, so it costs nothing; it is in the ledger all the same."""
-    await open_call(call, route)
+    answering.note(call, route)
     tally = Tally(target=route.targets[0], usage=NO_USAGE)
-    cost = await settle(call, tally, outcome="completed", status=200, provider="cache")
-    await relay.whole(call, body, respond, tally, cost=cost, cached=True)
+    with suppress(OSError):
+        await relay.whole(call, body, respond, tally, cost=NOTHING, cached=True)

@@ -6,7 +6,10 @@ unsealed when a route is loaded, once, and live in this process's memory only.
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING, Any
+
+import orjson
 
 from apps.gateway.call import ResolvedRoute, ResolvedTarget
 from apps.gateway.health import health_of
@@ -63,7 +66,15 @@ def _route(tenant_id: UUID, name: str, rows: list[Any]) -> ResolvedRoute:
         cache_seconds=first.cache_seconds,
         stale_seconds=first.stale_seconds,
         semantic_threshold=first.semantic_threshold,
+        fingerprint=_fingerprint(first, [target for target in targets if target.role == "answer"]),
     )
+
+
+def _fingerprint(route: Any, targets: list[ResolvedTarget]) -> bytes:
+    """A hash of what decides how a question is answered. Patience, prices and credentials are none of it."""
+    places = [[str(t.provider_id), t.kind, t.base_url, dict(t.headers), t.upstream_model, t.position, t.weight] for t in targets]
+    decided = [str(route.route_id), route.strategy, route.max_output_tokens, places]
+    return hashlib.blake2b(orjson.dumps(decided, option=orjson.OPT_SORT_KEYS), digest_size=16).digest()
 
 
 def _target(tenant_id: UUID, row: Any) -> ResolvedTarget:

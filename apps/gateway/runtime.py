@@ -5,8 +5,11 @@
 
 from __future__ import annotations
 
+from apps.gateway.cache import exact, flight
 from apps.gateway.session import Session
 from menhir.errors import Unavailable
+
+LAND_SECONDS = 10.0
 
 _session: Session | None = None
 
@@ -19,8 +22,10 @@ async def start() -> None:
 
 
 async def stop() -> None:
-    """Close the session and its connections. Does nothing when it is closed."""
+    """Close the session and its connections, once the calls of those who have left are over. Does nothing when it is closed."""
     global _session
+    await flight.landed(within_seconds=LAND_SECONDS)
+    await exact.shelf.written()
     session, _session = _session, None
     if session is not None:
         await session.close()

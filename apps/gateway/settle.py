@@ -77,6 +77,7 @@ async def settle(
     call: Call, tally: Tally, *, outcome: Outcome, status: int, error_code: str | None = None, provider: str | None = None
 ) -> Decimal:
     """Commit the row that settles the call, and give its cost in USD."""
+    call.completed = outcome == "completed"
     target = tally.target
     usage = tally.usage or _estimated(call, tally)
     at = datetime.now(UTC)

@@ -9,7 +9,8 @@ import pytest
 from asgiref.sync import sync_to_async
 
 from apps.gateway import runtime
-from apps.gateway.cache import embeddings
+from apps.gateway.cache import exact
+from apps.gateway.cache.embeddings import embeddings
 from apps.gateway.models import Provider, Route, Target
 from menhir.metering.ledger import ledger
 from menhir.postgres import pools
@@ -24,6 +25,7 @@ from peers.upstream import Upstream
 async def gateway() -> AsyncIterator[None]:
     """What wiring starts in a web process, as far as a call needs it."""
     embeddings.clear()
+    exact.memory.clear()
     await pools.open_all()
     await listener.start()
     await ledger.start()
@@ -63,6 +65,18 @@ class Routes:
         fields = {"base_url": base_url or self.base_url, "tariff": tariff, **patience}
         await sync_to_async(self._make)(name, models, fields, policy or {}, weights, shadows or {})
         return name
+
+    async def set(self, name: str, **fields: object) -> str:
+        """Change a route's policy."""
+        await sync_to_async(self._set)(name, fields)
+        return name
+
+    def _set(self, name: str, fields: dict[str, object]) -> None:
+        with tenant_transaction(self.tenant):
+            route = Route.objects.within(self.tenant).get(name=name)
+            for field, value in fields.items():
+                setattr(route, field, value)
+            route.save()
 
     def _make(
         self,

@@ -7,6 +7,7 @@ from decimal import Decimal
 import pytest
 
 from apps.gateway.errors import UnknownModel
+from menhir.metering.ledger import ledger
 
 from peers.caller import MESSAGES, ask, call_of, fake, ledger_row
 from peers.script import TEXT
@@ -133,6 +134,7 @@ async def test_embeddings_are_answered_again_from_memory_and_both_stand_in_the_l
     assert two.headers["x-menhir-cache"] == "hit"
     assert "x-menhir-cache" not in one.headers
     assert (ledger_row(first.id)["provider"], ledger_row(first.id)["input_tokens"]) == (f"{name}-0", 2)
+    await ledger.noted()
     row = ledger_row(second.id)
     assert (row["outcome"], row["provider"], row["cost"], row["input_tokens"], row["attempts"]) == ("completed", "cache", 0, 0, 0)
 

@@ -17,12 +17,13 @@ import structlog
 from menhir.errors import Unavailable
 from menhir.metering import prices, rows
 from menhir.metering.entries import NO_USAGE, Opening, Settlement, Usage
+from menhir.metering.notes import Note, Notes
 from menhir.metering.process import Process
 from menhir.metering.writer import BatchWriter
 from menhir.postgres.line import Line
 from menhir.telemetry import gauges
 
-__all__ = ["Ledger", "Opening", "Settlement", "Usage", "ledger"]
+__all__ = ["Ledger", "Note", "Opening", "Settlement", "Usage", "ledger"]
 
 OPEN_PATIENCE_SECONDS = 2.0
 OPENINGS_KEPT = 20_000
@@ -42,6 +43,8 @@ class Ledger:
         self._process: Process | None = None
         self._writer: BatchWriter[Opening | Settlement] = BatchWriter(self._write, name="metering", orphaned=self._settle_orphan)
         self._line = Line("gateway")
+        self._notes = Notes(self._write_notes)
+        self._notes_line = Line("gateway")
 
     async def start(self) -> None:
         """Make the days' partitions, register this process and begin to write. Calls are refused until the database is there."""
@@ -54,6 +57,8 @@ class Ledger:
     async def stop(self) -> None:
         """Write what waits, then leave; what could not be written is left to the sweeper of the next process."""
         await self._writer.stop(within_seconds=DRAIN_SECONDS)
+        await self._notes.stop(within_seconds=OPEN_PATIENCE_SECONDS)
+        await self._notes_line.close()
         if self._process is not None:
             await self._process.stop(clean=not self._unsettled)
             self._process = None
@@ -95,6 +100,25 @@ class Ledger:
         except Unavailable:
             log.exception("ledger.full", settlement=repr(settlement))
             raise
+
+    def note(self, note: Note) -> None:
+        """Write down, in a moment, a call that no upstream was asked for; returns at once."""
+        self._notes.put(note)
+
+    async def noted(self) -> None:
+        """Return once every note so far is on the disk."""
+        await self._notes.written()
+
+    async def registered(self) -> None:
+        """Return once others can see that this process lives; raises `Unavailable` while the ledger is not open."""
+        if self._process is None:
+            raise Unavailable("The ledger is not open.")
+        await self._process.registered()
+
+    async def _write_notes(self, notes: Sequence[Note]) -> None:
+        if self._process is None:
+            raise Unavailable("The ledger is not open.")
+        await rows.write_notes(self._notes_line, notes, process_id=self._process.id)
 
     async def _write(self, entries: Sequence[Opening | Settlement]) -> None:
         if self._process is None:

@@ -15,10 +15,12 @@ import psycopg
 
 from menhir.metering import partitions, prices
 from menhir.metering.entries import Opening, Settlement
+from menhir.metering.notes import Note
 from menhir.postgres import sql
 from menhir.postgres.line import Line
 
 INSERT_ENTRIES = sql.load(__package__, "insert_entries")
+INSERT_NOTES = sql.load(__package__, "insert_notes")
 
 _encode = msgspec.json.Encoder(decimal_format="string").encode
 
@@ -30,11 +32,20 @@ async def write(line: Line, openings: Sequence[Opening], settlements: Sequence[S
         "settlements": _encode([_settlement(settlement) for settlement in settlements]),
         "process_id": str(process_id).encode(),
     }
+    await _insert(line, INSERT_ENTRIES, **values)
+
+
+async def write_notes(line: Line, notes: Sequence[Note], *, process_id: UUID) -> None:
+    """Commit calls that were answered without an upstream."""
+    await _insert(line, INSERT_NOTES, notes=_encode(notes), process_id=str(process_id).encode())
+
+
+async def _insert(line: Line, statement: sql.Statement, **values: bytes) -> None:
     try:
-        await line.write(INSERT_ENTRIES, **values)
+        await line.write(statement, **values)
     except psycopg.errors.CheckViolation:  # no partition of that day, or a row that will be refused again
         await partitions.make_ahead(line)
-        await line.write(INSERT_ENTRIES, **values)
+        await line.write(statement, **values)
 
 
 def _settlement(settlement: Settlement) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import orjson
 import pytest
 
-from apps.gateway.cache import ENTRY_BYTES, MOST_INPUTS, EmbeddingCache
+from apps.gateway.cache.embeddings import ENTRY_BYTES, MOST_INPUTS, EmbeddingCache
 from apps.gateway.call import ResolvedTarget
 from menhir.postgres.ids import uuid7
 from menhir.tenancy.principal import system
