@@ -65,6 +65,8 @@ class ResolvedRoute:
     retries: int = 1
     """How often a busy target is asked again."""
     total_timeout_seconds: float | None = None
+    hedge_seconds: float | None = None
+    """Of a fan-out: how long a target has before the next one is asked beside it."""
     max_output_tokens: int | None = None
     """For a call that sets no limit."""
     cache_seconds: int = 0
@@ -99,6 +101,8 @@ class Call(msgspec.Struct):
     cache_control: bytes | None = None
     wire: str = "chat"
     """What the client speaks: `chat` is OpenAI's own, others are translated at the front door."""
+    parent_id: UUID | None = None
+    """The call that this one is a leg or a shadow of: a row of its own in the ledger, and nobody's answer but its own."""
     client_retries: int = 0
     """How often the client itself has tried before: its retries and ours must not multiply."""
     route: ResolvedRoute | None = None

@@ -11,13 +11,13 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from apps.gateway import relay, routing
+from apps.gateway import relay, routing, shadow
 from apps.gateway.cache import answering
 from apps.gateway.cache.embeddings import embeddings
 from apps.gateway.dispatch import dispatch
 from apps.gateway.errors import UnknownModel
 from apps.gateway.hangup import HungUp, Watch
-from apps.gateway.settle import NOTHING, Tally, open_call, settle
+from apps.gateway.settle import HUNG_UP_STATUS, INTERNAL_STATUS, NOTHING, Tally, open_call, settle
 from apps.gateway.wire import error_event
 from menhir.errors import MenhirError, status_of
 from menhir.metering.entries import NO_USAGE
@@ -27,9 +27,6 @@ if TYPE_CHECKING:
     from apps.gateway.dispatch import Answer
     from apps.gateway.hangup import Gone
 
-HUNG_UP_STATUS = 499
-"""nginx's word for a client that closed the connection; it stands in the ledger only."""
-INTERNAL_STATUS = 500
 DRAIN_SECONDS = 1.0
 
 
@@ -55,6 +52,8 @@ async def ask(call: Call, route: ResolvedRoute, respond: Respond, gone: Gone) ->
     try:
         with Watch(gone) as watch:
             answer = await dispatch(call, route, tally, watch)
+            if route.shadows and call.stream:
+                shadow.cast(call, route)
             try:
                 ending = await relay.stream(call, answer, respond, tally, watch) if call.stream else None
             except BaseException:
@@ -85,6 +84,8 @@ async def _finish_whole(call: Call, answer: Answer, respond: Respond, tally: Tal
     cost = await settle(call, tally, outcome="completed", status=200)
     with suppress(OSError):  # the client has left, and everything is written down
         await relay.whole(call, answer.body, respond, tally, cost=cost)
+    if call.route is not None and call.route.shadows:
+        shadow.cast(call, call.route)
 
 
 async def _finish_stream(call: Call, answer: Answer, ending: relay.Ending, respond: Respond, tally: Tally) -> None:

@@ -10,34 +10,42 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from apps.gateway.asking import Answer, ask
 from apps.gateway.errors import TotalTimeout, UnknownModel, UpstreamBusy, UpstreamDown, UpstreamUnfit
-from apps.gateway.ordering import least_recently_failed, ordered
+from apps.gateway.fanout import race
+from apps.gateway.ordering import ordered, willing
 from apps.gateway.retrying import pause_seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Coroutine, Sequence
 
     from apps.gateway.call import Call, ResolvedRoute, ResolvedTarget
     from apps.gateway.errors import UpstreamError
     from apps.gateway.hangup import Watch
     from apps.gateway.settle import Tally
 
+    Asks = Callable[[Call, ResolvedTarget, Tally, Watch], Coroutine[Any, Any, Answer]]
+
 __all__ = ["Answer", "dispatch"]
 
 
-async def dispatch(call: Call, route: ResolvedRoute, tally: Tally, watch: Watch) -> Answer:
-    """Ask the targets in order; raises the last one's UpstreamError when none of them answers."""
+def dispatch(call: Call, route: ResolvedRoute, tally: Tally, watch: Watch) -> Coroutine[Any, Any, Answer]:
+    """Ask the route's targets; raises UpstreamError when none of them answers."""
     if route.total_timeout_seconds is not None:
         watch.within(route.total_timeout_seconds - (time.perf_counter() - call.received))
-    targets: Sequence[ResolvedTarget] = route.targets
-    asks = ask
-    if len(targets) > 1:
-        targets = _willing(ordered(call, route, now=time.monotonic(), chance=random.random))
-        if route.strategy == "least_latency":
-            asks = _ask_and_measure
+    targets = route.targets
+    if len(targets) == 1:
+        return _in_turn(call, route, targets, ask, tally, watch)
+    if route.strategy == "fan_out":
+        return race(call, route, willing(targets), tally, watch)
+    order = willing(ordered(call, route, now=time.monotonic(), chance=random.random))
+    return _in_turn(call, route, order, _ask_and_measure if route.strategy == "least_latency" else ask, tally, watch)
+
+
+async def _in_turn(call: Call, route: ResolvedRoute, targets: Sequence[ResolvedTarget], asks: Asks, tally: Tally, watch: Watch) -> Answer:
+    """Ask one after another; raises the last one's error when none of them answers."""
     failure: UpstreamError | None = None
     for target in targets:
         if failure is not None and _has_become_unwilling(target, watch, failure):
@@ -76,14 +84,6 @@ async def _ask_and_measure(call: Call, target: ResolvedTarget, tally: Tally, wat
     now = time.monotonic()
     latency.measured(now - began, now)
     return answer
-
-
-def _willing(targets: Sequence[ResolvedTarget]) -> Sequence[ResolvedTarget]:
-    """Leave out those whose breaker is open; when all are, give the one that has had the longest time to recover."""
-    if all(target.health.breaker.calm for target in targets):
-        return targets
-    now = time.monotonic()
-    return [target for target in targets if not target.health.breaker.shuns(now)] or [least_recently_failed(targets)]
 
 
 async def _paused(call: Call, route: ResolvedRoute, busy: UpstreamBusy, *, tried: int, watch: Watch) -> bool:

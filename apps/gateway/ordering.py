@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from itertools import accumulate, groupby
 from typing import TYPE_CHECKING
 
@@ -105,6 +106,11 @@ def by_cost(targets: Sequence[ResolvedTarget], body: dict[str, Any], *, at: date
     return sorted(targets, key=price)
 
 
-def least_recently_failed(targets: Sequence[ResolvedTarget]) -> ResolvedTarget:
-    """Give whom to ask when everybody is passed over: who has had the longest time to recover."""
-    return min(targets, key=lambda target: target.health.breaker.failed_at)
+def willing(targets: Sequence[ResolvedTarget]) -> Sequence[ResolvedTarget]:
+    """Leave out those whose breaker is open; when all are, give the one that has had the longest time to recover."""
+    if all(target.health.breaker.calm for target in targets):
+        return targets
+    now = time.monotonic()
+    return [target for target in targets if not target.health.breaker.shuns(now)] or [
+        min(targets, key=lambda target: target.health.breaker.failed_at)
+    ]

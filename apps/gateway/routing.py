@@ -62,6 +62,7 @@ def _route(tenant_id: UUID, name: str, rows: list[Any]) -> ResolvedRoute:
         strategy=first.strategy,
         retries=first.retries,
         total_timeout_seconds=first.total_timeout_seconds,
+        hedge_seconds=first.hedge_seconds,
         max_output_tokens=first.max_output_tokens,
         cache_seconds=first.cache_seconds,
         stale_seconds=first.stale_seconds,

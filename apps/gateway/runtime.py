@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
+from apps.gateway import afterwards
 from apps.gateway.cache import exact, flight
 from apps.gateway.session import Session
 from menhir.errors import Unavailable
 
 LAND_SECONDS = 10.0
+AFTERWARDS_SECONDS = 5.0
 
 _session: Session | None = None
 
@@ -25,6 +27,7 @@ async def stop() -> None:
     """Close the session and its connections, once the calls of those who have left are over. Does nothing when it is closed."""
     global _session
     await flight.landed(within_seconds=LAND_SECONDS)
+    await afterwards.done(within_seconds=AFTERWARDS_SECONDS)
     await exact.shelf.written()
     session, _session = _session, None
     if session is not None:

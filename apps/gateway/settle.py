@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 Outcome = Literal["completed", "failed", "cancelled", "interrupted"]
 
 NOTHING = Decimal(0)
+HUNG_UP_STATUS = 499
+"""nginx's word for a client that closed the connection; it stands in the ledger only."""
+INTERNAL_STATUS = 500
 
 
 class Tally(msgspec.Struct):
@@ -43,18 +46,13 @@ class Tally(msgspec.Struct):
     """Seconds spent waiting for upstreams; the rest of the time is our own."""
 
 
-async def open_call(call: Call, route: ResolvedRoute) -> None:
-    """Commit the row that opens the call, with what it may cost at most likely. No upstream is asked before."""
-    target = route.targets[0]
-    estimate = NOTHING
-    if target.tariff:
-        estimate = prices.estimate(
-            provider=target.tariff,
-            model=target.upstream_model,
-            input_characters=input_characters(call.body),
-            max_output_tokens=max_output_tokens(call.body),
-            at=call.opened_at,
-        )
+async def open_call(call: Call, route: ResolvedRoute, *, target: ResolvedTarget | None = None) -> None:
+    """Commit the row that opens the call, with what it may cost at most likely. No upstream is asked before.
+
+    `target` is who will be asked, where it is known; else it may become the dearest.
+    """
+    targets = route.targets if target is None else (target,)
+    estimate = estimate_at(targets[0], call) if len(targets) == 1 else max(estimate_at(one, call) for one in targets)
     await ledger.open(
         Opening(
             tenant_id=call.principal.tenant_id,
@@ -69,7 +67,21 @@ async def open_call(call: Call, route: ResolvedRoute) -> None:
             prompt_version_id=call.prompt_version_id,
             stream=call.stream,
             estimate=estimate,
+            parent_id=call.parent_id,
         )
+    )
+
+
+def estimate_at(target: ResolvedTarget, call: Call) -> Decimal:
+    """USD that a call may cost at one target."""
+    if not target.tariff:
+        return NOTHING
+    return prices.estimate(
+        provider=target.tariff,
+        model=target.upstream_model,
+        input_characters=input_characters(call.body),
+        max_output_tokens=max_output_tokens(call.body),
+        at=call.opened_at,
     )
 
 

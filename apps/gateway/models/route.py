@@ -51,6 +51,13 @@ class Route(HotModel):
         _("longest silence inside a stream, in seconds"), null=True, blank=True, validators=[LEAST_PATIENCE]
     )
     total_timeout_seconds = models.FloatField(_("everything within, in seconds"), null=True, blank=True, validators=[LEAST_PATIENCE])
+    hedge_seconds = models.FloatField(
+        _("ask the next after, in seconds"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(0.001)],
+        help_text=_("Of a fan-out: how long a target has before the next is asked beside it; empty asks all at once."),
+    )
     max_output_tokens = models.PositiveIntegerField(
         _("longest answer, in tokens"),
         null=True,

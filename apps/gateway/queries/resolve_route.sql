@@ -1,12 +1,13 @@
 -- One route with its targets, in the order of their positions; nothing when the tenant has no such route, or it has no target.
 -- takes: tenant_id uuid, name text
--- gives: route_id uuid, strategy text, retries smallint, total_timeout_seconds double precision, max_output_tokens integer, cache_seconds integer, stale_seconds integer, semantic_threshold double precision, kind text, provider text, provider_id uuid, base_url text, sealed bytea, headers jsonb, tariff text, first_byte_timeout_seconds double precision, idle_timeout_seconds double precision, answer_timeout_seconds double precision, target_id uuid, upstream_model text, position smallint, weight smallint, role text
+-- gives: route_id uuid, strategy text, retries smallint, total_timeout_seconds double precision, hedge_seconds double precision, max_output_tokens integer, cache_seconds integer, stale_seconds integer, semantic_threshold double precision, kind text, provider text, provider_id uuid, base_url text, sealed bytea, headers jsonb, tariff text, first_byte_timeout_seconds double precision, idle_timeout_seconds double precision, answer_timeout_seconds double precision, target_id uuid, upstream_model text, position smallint, weight smallint, role text
 -- role: gateway
 SELECT
     route.id AS route_id,
     route.strategy::text AS strategy,
     route.retries,
     route.total_timeout_seconds,
+    route.hedge_seconds,
     route.max_output_tokens,
     route.cache_seconds,
     route.stale_seconds,

@@ -12,7 +12,7 @@ from menhir.tenancy.admin import ReadOnly
 class CallAdmin(ReadOnly):
     """Calls of the chosen tenant, as they were opened."""
 
-    list_display = ("opened_at", "operation", "model", "route", "stream", "estimate")
+    list_display = ("opened_at", "operation", "model", "route", "stream", "estimate", "parent_id")
     list_filter = ("operation", "stream")
     search_fields = ("model", "route")
     ordering = ("-opened_at",)

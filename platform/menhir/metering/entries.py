@@ -50,6 +50,8 @@ class Opening(msgspec.Struct, frozen=True, gc=False, rename={"call_id": "id"}):
     prompt_version_id: UUID | None
     stream: bool
     estimate: Decimal
+    parent_id: UUID | None = None
+    """The client's call that this belongs to, as a leg of its fan-out or as its shadow: it costs, but it is no call of a client's."""
 
 
 class Settlement(msgspec.Struct, frozen=True, gc=False):

@@ -22,6 +22,7 @@ class Call(TenantModel):
     prompt_version_id = models.UUIDField(null=True)
     stream = models.BooleanField(_("streamed"))
     estimate = models.DecimalField(_("estimate"), max_digits=30, decimal_places=15)
+    parent_id = models.UUIDField(_("part of"), null=True)
 
     class Meta:
         managed = False

@@ -1,4 +1,5 @@
 -- A tenant's usage of a stretch of time, by day (UTC), model and key as asked for, with a total; the total's row has `total` set.
+-- Legs of a fan-out and shadows cost, but they are no calls of a client's: only their tokens and money are counted.
 -- takes: tenant_id uuid, since timestamp with time zone, until timestamp with time zone, by_day boolean, by_model boolean, by_key boolean
 -- gives: total boolean, day date, model text, key_id uuid, calls bigint, errors bigint, cancelled bigint, unsettled bigint, unpriced bigint, input_tokens bigint, cached_input_tokens bigint, output_tokens bigint, reasoning_tokens bigint, cost numeric, first_token_ms_p95 double precision
 WITH call AS (
@@ -7,7 +8,8 @@ WITH call AS (
         CASE WHEN $5::boolean THEN call.model END AS model,
         CASE WHEN $6::boolean THEN call.api_key_id END AS key_id,
         settlement.outcome, settlement.input_tokens, settlement.cached_input_tokens, settlement.output_tokens,
-        settlement.reasoning_tokens, settlement.cost, settlement.priced, settlement.first_token_ms
+        settlement.reasoning_tokens, settlement.cost, settlement.priced, settlement.first_token_ms,
+        call.parent_id IS NULL AS whole
     FROM metering_call AS call
     LEFT JOIN metering_settlement AS settlement
         ON settlement.tenant_id = $1::uuid
@@ -21,17 +23,17 @@ SELECT
     day,
     model,
     key_id,
-    count(*) AS calls,
-    count(*) FILTER (WHERE outcome IN ('failed', 'interrupted')) AS errors,
-    count(*) FILTER (WHERE outcome = 'cancelled') AS cancelled,
-    count(*) FILTER (WHERE outcome IS NULL) AS unsettled,
+    count(*) FILTER (WHERE whole) AS calls,
+    count(*) FILTER (WHERE whole AND outcome IN ('failed', 'interrupted')) AS errors,
+    count(*) FILTER (WHERE whole AND outcome = 'cancelled') AS cancelled,
+    count(*) FILTER (WHERE whole AND outcome IS NULL) AS unsettled,
     count(*) FILTER (WHERE NOT priced AND input_tokens + output_tokens > 0) AS unpriced,
     coalesce(sum(input_tokens), 0) AS input_tokens,
     coalesce(sum(cached_input_tokens), 0) AS cached_input_tokens,
     coalesce(sum(output_tokens), 0) AS output_tokens,
     coalesce(sum(reasoning_tokens), 0) AS reasoning_tokens,
     coalesce(sum(cost), 0) AS cost,
-    percentile_cont(0.95) WITHIN GROUP (ORDER BY first_token_ms) AS first_token_ms_p95
+    percentile_cont(0.95) WITHIN GROUP (ORDER BY first_token_ms) FILTER (WHERE whole) AS first_token_ms_p95
 FROM call
 GROUP BY GROUPING SETS ((day, model, key_id), ())
 ORDER BY total, day, model, key_id
