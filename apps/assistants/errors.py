@@ -7,6 +7,10 @@
   x UnknownEndpoint .......... nothing answers at this path
   x UnknownAssistant ......... no assistant of that name here
   x UnknownCollection ........ no collection of that name here
+  x UnknownResponse .......... no stored response of that id here
+    + PreviousResponseGone     and a conversation was to go on from it
+* TooLarge
+  x ConversationTooLong ...... the stored conversation is larger than a request may be
 * Unsupported
   x WrongMethod .............. the path is right, the method is not
 * Conflict
@@ -16,7 +20,7 @@
 
 from __future__ import annotations
 
-from menhir.errors import Conflict, Invalid, NotFound, Unsupported
+from menhir.errors import Conflict, Invalid, NotFound, TooLarge, Unsupported
 
 
 class MalformedRequest(Invalid):
@@ -47,6 +51,24 @@ class UnknownCollection(NotFound):
     """There is no such collection."""
 
     code = "collection_not_found"
+
+
+class UnknownResponse(NotFound):
+    """There is no such response."""
+
+    code = "response_not_found"
+
+
+class PreviousResponseGone(UnknownResponse):
+    """The response to go on from is not stored here."""
+
+    code = "previous_response_not_found"
+
+
+class ConversationTooLong(TooLarge):
+    """The stored conversation is larger than a request may be."""
+
+    code = "conversation_too_long"
 
 
 class WrongMethod(Unsupported):

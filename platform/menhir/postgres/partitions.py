@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import psycopg
 from django.db.migrations.operations.base import Operation
 
 from menhir.postgres import sql
@@ -119,6 +120,11 @@ class DayPartitions(Operation):
 
     def database_backwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
         schema_editor.execute("DELETE FROM menhir.day_partitions WHERE parent = %s", [self.table])
+
+
+def keep_for(connection: psycopg.Connection[Any], table: str, *, days: int) -> None:
+    """Say, as the owner, for how long a registered table keeps a day."""
+    connection.execute("UPDATE menhir.day_partitions SET keep_days = %s WHERE parent = %s", [days, table])
 
 
 async def ensure(line: Line, table: str, *, days_ahead: int = DAYS_AHEAD) -> int:

@@ -9,6 +9,7 @@
 | `MENHIR_SECRET_KEY`, `MENHIR_MASTER_KEYS` | files in `MENHIR_HOME` | signing; sealing (comma-separated base64, the first seals) |
 | `MENHIR_PUBLIC_URL` | `http://127.0.0.1:$PORT` | what links and cookies are made for |
 | `MENHIR_EMBEDDER_URL` | `http://127.0.0.1:8090` | where the embedder answers |
+| `MENHIR_RESPONSES_KEEP_DAYS` | 30 | how long a stored response is kept |
 | `MENHIR_LOG_LEVEL` | INFO | DEBUG, INFO, WARNING or ERROR |
 | `MENHIR_METRICS_TOKEN` | this machine alone | who may read `/metrics`, as a bearer token |
 | `MENHIR_SMTP_URL` | files in `MENHIR_HOME/mail` | `smtp://user:password@host:port` |

@@ -10,7 +10,7 @@ from django.conf import settings
 from django.core.management import call_command
 from psycopg import sql
 
-from menhir.postgres import roles
+from menhir.postgres import partitions, roles
 
 LOCK = "SELECT pg_advisory_lock(hashtext('menhir:migrate'))"
 OLDEST_SERVER, OLDEST_VECTOR = 16, (0, 8)
@@ -41,6 +41,8 @@ def migrate() -> None:
             raise CannotMigrate(str(e)) from e
         call_command("migrate", database="owner", interactive=False, verbosity=0)
         _grant_third_party(connection)
+        for table, days in settings.MENHIR_KEEP_DAYS.items():
+            partitions.keep_for(connection, table, days=days)
 
 
 def _must_be_ours(connection: psycopg.Connection[tuple[Any, ...]]) -> None:

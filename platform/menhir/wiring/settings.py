@@ -36,6 +36,10 @@ MENHIR_BODY_LIMIT_BYTES = environment.number("MENHIR_BODY_LIMIT_BYTES", 10 * 102
 DATA_UPLOAD_MAX_MEMORY_SIZE = MENHIR_UPLOAD_LIMIT_BYTES + 1024 * 1024
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 2_000
 
+# --- Retention --------------------------------------------------------------------------------------------------------
+MENHIR_KEEP_DAYS = {"assistants_response": environment.number("MENHIR_RESPONSES_KEEP_DAYS", 30, least=1, most=36_600)}
+"""Of tables cut by day, how long a day is kept; written into their register by `migrate_all`."""
+
 # --- Models -----------------------------------------------------------------------------------------------------------
 MENHIR_EMBEDDER_URL = environment.text("MENHIR_EMBEDDER_URL", "http://127.0.0.1:8090")
 MENHIR_LOCAL_MODEL = "all-MiniLM-L6-v2"

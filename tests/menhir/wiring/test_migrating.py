@@ -50,6 +50,18 @@ def test_several_at_once_migrate_once(empty):
 
 
 @pytest.mark.slow
+def test_how_long_days_are_kept_is_a_setting(empty):
+    for days in ("7", "3"):
+        process = _migrate({**empty, "MENHIR_RESPONSES_KEEP_DAYS": days})
+        output = process.communicate(timeout=120)
+        assert process.returncode == 0, output
+        with psycopg.connect(empty["DATABASE_URL"]) as connection:
+            kept = dict(connection.execute("SELECT parent, keep_days FROM menhir.day_partitions").fetchall())
+        assert kept["assistants_response"] == int(days)
+        assert kept["metering_call"] > 10_000
+
+
+@pytest.mark.slow
 def test_a_failing_migration_exits_with_an_error(empty):
     with psycopg.connect(empty["DATABASE_URL"], autocommit=True) as connection:
         connection.execute("CREATE TABLE tenancy_tenant (in_the_way int)")
