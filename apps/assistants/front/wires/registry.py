@@ -6,8 +6,9 @@ from typing import Final
 
 from apps.assistants.front.wires.frame import Wire
 from apps.assistants.front.wires.messages.wire import Messages
+from apps.assistants.front.wires.responses.wire import Responses
 
-EVERY: Final[tuple[Wire, ...]] = (Messages(),)
+EVERY: Final[tuple[Wire, ...]] = (Messages(), Responses())
 WIRES: Final[dict[str, Wire]] = {wire.path: wire for wire in EVERY}
 
 
