@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 LOCK := constraints.txt
 
-.PHONY: up test bench fmt
+.PHONY: up test bench bench-gateway fmt
 
 up: $(VENV)/.local            ## start everything on this machine; Ctrl-C stops it
 	@exec $(BIN)/python manage.py up
@@ -13,8 +13,11 @@ up: $(VENV)/.local            ## start everything on this machine; Ctrl-C stops 
 test: $(VENV)/.test           ## every check and every test
 	@exec $(BIN)/python tests/run.py
 
-bench: $(VENV)/.test          ## the relay, measured side by side on one core; writes benchmarks/results/
-	@exec $(BIN)/python benchmarks/relay/run.py
+bench: $(VENV)/.test          ## the relay alone, measured on one core; writes benchmarks/results/
+	@exec $(BIN)/python benchmarks/gateway/run.py --only menhir
+
+bench-gateway: $(VENV)/.test  ## the gateway beside LiteLLM and nginx, in one run; writes benchmarks/results/
+	@exec $(BIN)/python benchmarks/gateway/run.py
 
 fmt: $(VENV)/.test            ## format
 	$(BIN)/ruff format .

@@ -34,7 +34,24 @@ class Load:
     errors: int
 
 
-def wrk(url: str, *, core: int, connections: int, seconds: int, script: Path, key: str = "none") -> Load:
+@dataclass(frozen=True)
+class Offered:
+    """What the callers of a steady rate saw."""
+
+    calls: int
+    failed: int
+    p50_ms: float
+    p99_ms: float
+
+
+def offered(url: str, *, core: int, rate: int, seconds: int, script: Path, key: str = "none") -> Offered:
+    """Offer so many calls a second from one core."""
+    command = ["taskset", "-c", str(core), sys.executable, str(script), url, "--rate", str(rate), "--seconds", str(seconds)]
+    said = subprocess.run(command, env={**os.environ, "BENCH_KEY": key}, capture_output=True, text=True, check=True).stdout
+    return Offered(**json.loads(said))
+
+
+def wrk(url: str, *, core: int, connections: int, seconds: int, script: Path, key: str = "none", model: str = "gpt-4o-mini") -> Load:
     """Load a URL from one core for so many seconds."""
     said = subprocess.run(
         [
@@ -52,7 +69,7 @@ def wrk(url: str, *, core: int, connections: int, seconds: int, script: Path, ke
             str(script),
             url,
         ],
-        env={**os.environ, "BENCH_KEY": key},
+        env={**os.environ, "BENCH_KEY": key, "BENCH_MODEL": model},
         capture_output=True,
         text=True,
         check=True,
@@ -81,9 +98,10 @@ class Streamed:
     first_p99_ms: float
 
 
-def streams(url: str, *, core: int, at_once: int, script: Path, key: str = "none") -> Streamed:
+def streams(url: str, *, core: int, at_once: int, script: Path, key: str = "none", rounds: int = 3, spread: float = 0.0) -> Streamed:
     """Ask for so many streams at once, a few times, from one core."""
-    command = ["taskset", "-c", str(core), sys.executable, str(script), url, "--at-once", str(at_once)]
+    command = ["taskset", "-c", str(core), sys.executable, str(script), url]
+    command += ["--at-once", str(at_once), "--rounds", str(rounds), "--spread", str(spread)]
     said = subprocess.run(command, env={**os.environ, "BENCH_KEY": key}, capture_output=True, text=True, check=True).stdout
     return Streamed(**json.loads(said))
 

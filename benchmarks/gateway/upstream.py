@@ -1,6 +1,6 @@
 """A model server as small as one can be: it reads a request, counts it, and gives the same answer again, whole or as a stream.
 
-    python benchmarks/relay/upstream.py --port 9100
+    python benchmarks/gateway/upstream.py --port 9100
 
 `GET /count` says how many completions it gave. It is much faster than what it measures, so that it is not what is measured.
 """
