@@ -137,6 +137,7 @@ async def _open(call: Call, target: ResolvedTarget, tally: Tally, watch: Watch) 
         target=target,
         request_id=call.request_id,
         session=runtime.session(),
+        max_output_tokens=call.route.max_output_tokens if call.route is not None else None,
     )
     context = UPSTREAMS[target.kind].open(attempt)
     try:

@@ -23,7 +23,7 @@ TOO_LONG = frozenset({"context_length_exceeded", "string_above_max_length", "max
 FILTERED = frozenset({"content_filter", "content_policy_violation", "responsibleaipolicyviolation", "safety"})
 # Anthropic, Gemini, vLLM, Ollama and llama.cpp have no code for it, but each its sentence.
 TOO_LONG_IN_WORDS = re.compile(
-    r"maximum context length|context (?:length|window|size)|prompt is too long|input token count .{0,40}exceeds|too many tokens",
+    r"maximum context length|context (?:length|window|size|limit)|prompt is too long|input token count .{0,40}exceeds|too many tokens",
     re.IGNORECASE,
 )
 

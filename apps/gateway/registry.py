@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from apps.gateway.upstreams import embedder, extract, openai
+from apps.gateway.upstreams import anthropic, embedder, extract, openai
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 UPSTREAMS: Mapping[str, Upstream] = {
     "openai": openai.adapter,
+    "anthropic": anthropic.adapter,
     "embedder": embedder.adapter,
     "extract": extract.adapter,
 }

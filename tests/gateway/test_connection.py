@@ -19,7 +19,7 @@ from apps.gateway.call import ResolvedTarget
 from apps.gateway.connection import Broken, Connection, Unanswered
 from apps.gateway.session import Origin, Session, endpoint
 from apps.gateway.upstreams import Attempt
-from apps.gateway.upstreams.openai.encode import head_of
+from apps.gateway.upstreams.head import head_of
 
 HEAD = b"POST /v1/chat/completions HTTP/1.1\r\nHost: peer\r\nContent-Length: 2\r\n\r\n"
 WHOLE = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
@@ -188,7 +188,8 @@ def head() -> Callable[..., bytes]:
             request_id=request_id,
             session=None,  # type: ignore[arg-type]
         )
-        return head_of(attempt, endpoint("https://peer.example:8443/v1/chat/completions?api-version=2"), length=7)
+        to = endpoint("https://peer.example:8443/v1/chat/completions?api-version=2")
+        return head_of(attempt, to, length=7, credential=("Authorization", "Bearer "))
 
     return make
 

@@ -39,6 +39,15 @@ class Orders:
     crlf: int = 0  # lines end in \r\n
     comments: int = 0  # n keep-alive comments before the first event
     linger_ms: int = 0  # keep the connection open after [DONE]
+    # what only Claude and Gemini do
+    calls: int = 0  # call so many of the tools it was given
+    thinks: int = 0  # think before it speaks, and sign it
+    reason: str = ""  # why it stops, in its own word
+    blocked: str = ""  # refuse to say anything, for this reason
+    kind: str = ""  # which error it is
+    says: str = ""  # the error's message
+    cached: int = 0  # tokens of the prompt that came from a cache
+    written: int = 0  # … and that went into one
 
 
 def orders_of(model: str) -> Orders:

@@ -1,4 +1,4 @@
-"""A small real model server: OpenAI's wire on a real socket, which does as it is told and counts what it was asked.
+"""A small real model server: OpenAI's wire on a real socket, and Anthropic's beside it. It does as it is told and counts.
 
     python tests/peers/upstream.py --port 9100          # by itself, for benchmarks and kill tests
     with Upstream() as upstream: upstream.base_url      # in a thread of its own, for tests
@@ -20,6 +20,7 @@ import threading
 import time
 from collections import deque
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -28,10 +29,12 @@ from aiohttp import web
 
 if __name__ == "__main__":  # run by itself: its own folder is on the path, and `peers` is not
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from peers import claude
 from peers.script import DIMENSIONS, Orders, encoded, orders_of, prompt_tokens, script, usage_of, vector_of, words_of
+from peers.sending import half, send
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import Callable
 
 KEPT = 50
 
@@ -64,6 +67,7 @@ class Peer:
         app = web.Application(client_max_size=64 * 1024 * 1024)
         app.router.add_post("/v1/chat/completions", self.chat)
         app.router.add_post("/v1/embeddings", self.embeddings)
+        app.router.add_post("/v1/messages", partial(claude.answer, self))
         app.router.add_get("/stats", self.show)
         app.router.add_post("/reset", self.reset)
         return app
@@ -88,25 +92,29 @@ class Peer:
             self.changed.notify_all()
 
     async def chat(self, request: web.Request) -> web.StreamResponse:
-        return await self._answer(request, self._chat)
+        return await self.answer(request, self._chat)
 
     async def embeddings(self, request: web.Request) -> web.StreamResponse:
-        return await self._answer(request, self._embeddings)
+        return await self.answer(request, self._embeddings)
 
-    async def _answer(self, request: web.Request, answer: Callable[..., Any]) -> web.StreamResponse:
+    async def answer(
+        self, request: web.Request, answer: Callable[..., Any], *, refuse: Callable[..., web.Response] | None = None, model: str = ""
+    ) -> web.StreamResponse:
+        """Count the request, do as its model's name orders, and let `answer` say the rest; `refuse` says no in the wire that was spoken."""
         body = json.loads(await request.read())
-        orders = orders_of(body["model"])
+        model = model or body["model"]
+        orders = orders_of(model)
         with self._count() as stats:
             stats.requests += 1
             stats.bodies.append(body)
             stats.headers.append({name.lower(): value for name, value in request.headers.items()})
-            turn = self._seen[body["model"]] = self._seen.get(body["model"], 0) + 1
+            turn = self._seen[model] = self._seen.get(model, 0) + 1
         try:
             status = 429 if turn <= orders.busy else orders.status
             if status:
                 with self._count() as stats:
                     stats.refused += 1
-                return refusal(status, orders)
+                return (refuse or refusal)(status, orders)
             if orders.first_ms and not (body.get("stream") and orders.comments):
                 await asyncio.sleep(orders.first_ms / 1000)
             return await answer(request, body, orders)
@@ -115,7 +123,7 @@ class Peer:
                 stats.cancelled.append(time.monotonic())
             raise
 
-    def _finished(self, request: web.Request, prompt: int, completion: int) -> None:
+    def finished(self, request: web.Request, prompt: int, completion: int) -> None:
         with self._count() as stats:
             stats.answered += 1
             stats.prompt_tokens += prompt
@@ -146,12 +154,8 @@ class Peer:
             answer["usage"] = usage
         data = json.dumps(answer).encode()
         if orders.cut >= 0:
-            response = web.StreamResponse(headers={"content-type": "application/json", "content-length": str(len(data))})
-            await response.prepare(request)
-            await response.write(data[: len(data) // 2])
-            drop(request)
-            return response
-        self._finished(request, prompt, len(words))
+            return await half(request, data)
+        self.finished(request, prompt, len(words))
         return web.Response(body=data, content_type="application/json")
 
     async def _stream(
@@ -164,19 +168,9 @@ class Peer:
         for _ in range(orders.comments):
             await response.write(b": still thinking\n\n")
             await asyncio.sleep(orders.first_ms / 1000 / orders.comments)
-        for number, event in enumerate(events):
-            if number and orders.gap_ms:
-                await asyncio.sleep(orders.gap_ms / 1000)
-            if number == orders.cut:
-                if orders.half:
-                    await response.write(event[: len(event) // 2])
-                drop(request)
-                return response
-            async for piece in pieces(event, orders.split):
-                await response.write(piece)
-            if b'"error"' in event:
-                return response
-        self._finished(request, prompt, len(words))
+        if not await send(request, response, events, orders):
+            return response
+        self.finished(request, prompt, len(words))
         if orders.linger_ms:
             await asyncio.sleep(orders.linger_ms / 1000)
         return response
@@ -194,18 +188,8 @@ class Peer:
         answer: dict[str, Any] = {"object": "list", "data": data, "model": body["model"]}
         if (usage := usage_of(orders, prompt, 0)) is not None:
             answer["usage"] = {"prompt_tokens": usage["prompt_tokens"], "total_tokens": usage["total_tokens"]}
-        self._finished(request, prompt, 0)
+        self.finished(request, prompt, 0)
         return web.json_response(answer)
-
-
-async def pieces(event: bytes, size: int) -> AsyncIterator[bytes]:
-    """An event in pieces of so many bytes, each in a packet of its own."""
-    if not size:
-        yield event
-        return
-    for start in range(0, len(event), size):
-        yield event[start : start + size]
-        await asyncio.sleep(0)
 
 
 def refusal(status: int, orders: Orders) -> web.Response:
@@ -218,12 +202,6 @@ def refusal(status: int, orders: Orders) -> web.Response:
         "code": orders.code or None,
     }
     return web.json_response({"error": error}, status=status, headers=headers)
-
-
-def drop(request: web.Request) -> None:
-    """Cut the connection without a word."""
-    if request.transport is not None:
-        request.transport.abort()
 
 
 class Upstream:

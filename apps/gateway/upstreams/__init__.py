@@ -46,6 +46,8 @@ class Attempt(msgspec.Struct, frozen=True):
     target: ResolvedTarget
     request_id: str
     session: Session
+    max_output_tokens: int | None = None
+    """What the route allows an answer to take when the client sets no limit."""
 
 
 class UpstreamResponse(Protocol):

@@ -1,4 +1,4 @@
-"""The request as it goes out: the client's own bytes where nothing has to change."""
+"""The body as it goes out: the client's own bytes where nothing has to change."""
 
 from __future__ import annotations
 
@@ -7,27 +7,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 if TYPE_CHECKING:
-    from apps.gateway.session import Endpoint
     from apps.gateway.upstreams import Attempt
-
-OURS = frozenset(
-    {
-        "host",
-        "content-type",
-        "content-length",
-        "accept",
-        "accept-encoding",
-        "user-agent",
-        "x-request-id",
-        # How the message is framed and the connection kept is no provider's to say.
-        "transfer-encoding",
-        "connection",
-        "upgrade",
-        "expect",
-        "te",
-        "trailer",
-    }
-)
 
 
 def body_of(attempt: Attempt) -> bytes:
@@ -43,31 +23,3 @@ def body_of(attempt: Attempt) -> bytes:
     if silent:
         changed["stream_options"] = {**(options if isinstance(options, dict) else {}), "include_usage": True}
     return orjson.dumps(changed)
-
-
-def head_of(attempt: Attempt, to: Endpoint, *, length: int) -> bytes:
-    """Give the request's first line and headers; raises ValueError for a header with a line break in it.
-
-    The provider's own headers may add, but never replace, what the exchange rests on.
-    """
-    target = attempt.target
-    lines = [
-        f"POST {to.target} HTTP/1.1",
-        f"Host: {to.authority}",
-        "Content-Type: application/json",
-        f"Content-Length: {length}",
-        "Accept: text/event-stream" if attempt.stream else "Accept: application/json",
-        # A compressed stream arrives when its window is full, not when its event is.
-        "Accept-Encoding: identity",
-        "User-Agent: menhir",
-        f"X-Request-Id: {attempt.request_id}",
-    ]
-    if target.credential:
-        lines.append(f"Authorization: Bearer {target.credential}")
-    if target.headers:
-        taken = OURS | {"authorization"} if target.credential else OURS
-        lines += [f"{name}: {value}" for name, value in target.headers.items() if name.strip().lower() not in taken]
-    head = "\r\n".join(lines)
-    if head.count("\n") != len(lines) - 1 or head.count("\r") != len(lines) - 1 or "\0" in head:
-        raise ValueError("A header has a line break in it.")
-    return f"{head}\r\n\r\n".encode()

@@ -1,0 +1,154 @@
+"""One request over one connection, and its answer: what every adapter has in common that speaks HTTP.
+
+An adapter says what is sent (`request`) and what a refusal means (`refusal`). One whose other side does not speak OpenAI's wire is
+a `Translation` and says besides how its answers read.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol, Self
+
+from apps.gateway.connection import Unanswered
+from apps.gateway.errors import UpstreamBusy, UpstreamCut, UpstreamDown
+from apps.gateway.sse import EventSplitter, data_of
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+    from types import TracebackType
+
+    from apps.gateway.connection import Connection
+    from apps.gateway.errors import UpstreamError
+    from apps.gateway.session import Endpoint
+    from apps.gateway.upstreams import Attempt
+
+MAX_ERROR_BYTES = 64 * 1024
+MAX_ANSWER_BYTES = 64 * 1024 * 1024
+
+
+class Exchange:
+    """The context in which an answer is read, and the answer itself: one object for each request instead of three."""
+
+    __slots__ = ("_attempt", "_connection", "_origin", "status")
+
+    def __init__(self, attempt: Attempt) -> None:
+        self._attempt = attempt
+        self._connection: Connection | None = None
+        self.status = 0
+
+    def request(self) -> tuple[Endpoint, bytes, bytes]:
+        """Give where the request goes, its head and its body.
+
+        Raises ValueError for what cannot be sent, UpstreamRefused for what the other side's wire cannot say.
+        """
+        raise NotImplementedError
+
+    def refusal(self, body: bytes) -> UpstreamError:
+        """Give the error for an answer that is not 2xx."""
+        raise NotImplementedError
+
+    async def __aenter__(self) -> Self:
+        attempt = self._attempt
+        provider = attempt.target.provider
+        try:
+            to, head, body = self.request()
+            self._origin = to.origin
+            self._connection = connection = await attempt.session.take(to.origin)
+            await connection.ask(head, body)
+        except Unanswered as e:
+            self._leave()
+            # A fresh connection may do.
+            raise UpstreamBusy(f"The upstream `{provider}` closed the connection before it answered.") from e
+        except (OSError, ValueError) as e:
+            self._leave()
+            raise UpstreamDown(f"The upstream `{provider}` cannot be reached.") from e
+        except BaseException:
+            self._leave()
+            raise
+        self.status = connection.status
+        if self.status // 100 != 2:  # noqa: PLR2004 - the class of the status
+            try:
+                raise self.refusal(await self._said(connection))
+            finally:
+                self._leave()
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._leave()
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The answer's headers, by their names in lower case."""
+        headers = self._connection.headers if self._connection is not None else ()
+        return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in headers}
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """Give the body as the socket gave it; raises UpstreamCut when it ends early."""
+        if self._connection is None:
+            return
+        read = self._connection.read
+        try:
+            while data := await read():
+                yield data
+        except OSError as e:
+            raise UpstreamCut(f"The upstream `{self._attempt.target.provider}` broke off in the middle of its answer.") from e
+
+    async def _said(self, connection: Connection) -> bytes:
+        said = b""
+        try:
+            while len(said) < MAX_ERROR_BYTES and (data := await connection.read()):
+                said += data
+        except OSError:
+            pass
+        return said
+
+    def _leave(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            self._attempt.session.release(self._origin, connection)
+
+
+class Interpreter(Protocol):
+    """Who reads the stream of another wire, event by event, and says the same in OpenAI's."""
+
+    def take(self, said: bytes | None) -> bytes:
+        """Give what an event comes to, perhaps nothing; None is an event without data. Raises UpstreamCut for what cannot be read."""
+
+    def end(self) -> bytes:
+        """Give what is left to say when the other side has closed the stream; raises UpstreamCut when it had not finished."""
+
+
+class Translation(Exchange):
+    """An exchange in another wire than OpenAI's."""
+
+    __slots__ = ()
+
+    def whole(self, body: bytes) -> bytes:
+        """Give a whole answer in OpenAI's wire; raises UpstreamDown for one that is none."""
+        raise NotImplementedError
+
+    def interpreter(self) -> Interpreter:
+        """Give who reads the stream."""
+        raise NotImplementedError
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """Give the body in OpenAI's wire, each part of a stream as soon as it is understood."""
+        if not self._attempt.stream:
+            yield self.whole(await self._read())
+            return
+        splitter, interpreter = EventSplitter(), self.interpreter()
+        async for data in super().chunks():
+            if said := b"".join([interpreter.take(data_of(event)) for event in splitter.feed(data)]):
+                yield said
+        if said := interpreter.take(data_of(splitter.rest)) if splitter.rest else b"":
+            yield said
+        yield interpreter.end()
+
+    async def _read(self) -> bytes:
+        parts: list[bytes] = []
+        size = 0
+        async for data in super().chunks():
+            parts.append(data)
+            size += len(data)
+            if size > MAX_ANSWER_BYTES:
+                raise UpstreamDown(f"The upstream `{self._attempt.target.provider}` answered with more than {MAX_ANSWER_BYTES} bytes.")
+        return b"".join(parts)
