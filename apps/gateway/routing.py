@@ -7,7 +7,7 @@ unsealed when a route is loaded, once, and live in this process's memory only.
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
@@ -18,6 +18,7 @@ from menhir.postgres import pools, sql
 from menhir.postgres.hot import HotCache
 
 if TYPE_CHECKING:
+    from datetime import datetime
     from uuid import UUID
 
 KIND = "route"
@@ -25,7 +26,16 @@ RESOLVE_ROUTE = sql.load(__package__, "resolve_route")
 ROUTE_NAMES = sql.load(__package__, "route_names")
 
 _routes: HotCache[ResolvedRoute] = HotCache(KIND)
-_names: HotCache[tuple[str, ...]] = HotCache(KIND)
+
+
+class Named(NamedTuple):
+    """A name that may stand in `model`, and since when."""
+
+    name: str
+    created_at: datetime
+
+
+_names: HotCache[tuple[Named, ...]] = HotCache(KIND)
 
 
 async def resolve(tenant_id: UUID, name: str) -> ResolvedRoute | None:
@@ -41,12 +51,12 @@ async def resolve(tenant_id: UUID, name: str) -> ResolvedRoute | None:
     return await _routes.get(tenant_id, name, load)
 
 
-async def names(tenant_id: UUID) -> tuple[str, ...]:
+async def names(tenant_id: UUID) -> tuple[Named, ...]:
     """Give every name a tenant's clients may write into `model`."""
 
-    async def load() -> tuple[str, ...]:
+    async def load() -> tuple[Named, ...]:
         async with pools.gateway.connection() as connection:
-            return tuple(row.name for row in await ROUTE_NAMES.all(connection, tenant_id=tenant_id))
+            return tuple(Named(row.name, row.created_at) for row in await ROUTE_NAMES.all(connection, tenant_id=tenant_id))
 
     return await _names.get(tenant_id, "", load) or ()
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl
 
+from peers import said
+
 TEXT = "A menhir is one standing stone, and this answer is made of words – “naïve” ones, 石, 🪨 too."  # noqa: RUF001 - the dash is there for its three bytes
 DIMENSIONS = 384
 
@@ -39,15 +41,18 @@ class Orders:
     crlf: int = 0  # lines end in \r\n
     comments: int = 0  # n keep-alive comments before the first event
     linger_ms: int = 0  # keep the connection open after [DONE]
-    # what only Claude and Gemini do
     calls: int = 0  # call so many of the tools it was given
+    interleave: int = 0  # … and say a piece of each in turn
     thinks: int = 0  # think before it speaks, and sign it
     reason: str = ""  # why it stops, in its own word
+    stopped: str = ""  # the stop sequence that it met
+    cached: int = 0  # tokens of the prompt that came from a cache
+    written: int = 0  # … and that went into one
+    form: str = ""  # give embeddings in this form, whatever was asked for
+    # what only Claude and Gemini do
     blocked: str = ""  # refuse to say anything, for this reason
     kind: str = ""  # which error it is
     says: str = ""  # the error's message
-    cached: int = 0  # tokens of the prompt that came from a cache
-    written: int = 0  # … and that went into one
 
 
 def orders_of(model: str) -> Orders:
@@ -68,13 +73,13 @@ def words_of(orders: Orders) -> list[str]:
     return [words[number % len(words)] for number in range(orders.chunks)] if orders.chunks else words
 
 
-def script(orders: Orders, *, head: dict[str, Any], words: list[str], prompt: int, asked: bool) -> list[bytes]:
+def script(orders: Orders, *, head: dict[str, Any], words: list[str], prompt: int, asked: bool, body: dict[str, Any]) -> list[bytes]:
     """Every event of a stream, in order."""
     usage = usage_of(orders, prompt, len(words)) if asked else None
     early = usage if orders.usage == "early" else None
     quiet = {"index": 0, "delta": {"role": "assistant", "content": ""}, "finish_reason": None}
     events = [event_of({**head, "object": "chat.completion.chunk", "choices": [quiet], "usage": None}, orders)] * orders.role
-    for number, word in enumerate(words):
+    for number, choice in enumerate(said.steps(orders, words, body)):
         if number == orders.error:
             code = orders.code or "overheated"
             error = {"message": "the model fell over", "type": "server_error", "code": code, "param": None}
@@ -82,11 +87,10 @@ def script(orders: Orders, *, head: dict[str, Any], words: list[str], prompt: in
             return events
         if number == orders.malformed:
             events.append(b"data: {not json\n\n")
-        choice = {"index": 0, "delta": {"role": "assistant", "content": word} if number == 0 else {"content": word}, "finish_reason": None}
         events.append(event_of({**head, "object": "chat.completion.chunk", "choices": [choice], "usage": None}, orders))
     if orders.finish:
-        choice = {"index": 0, "delta": {}, "finish_reason": "stop"}
-        events.append(event_of({**head, "object": "chat.completion.chunk", "choices": [choice], "usage": early}, orders))
+        chunk = {**head, "object": "chat.completion.chunk", "usage": early}
+        events += [event_of({**chunk, "choices": [choice]}, orders) for choice in said.ends(orders, body)]
     if usage is not None and early is None:
         events.append(event_of({**head, "object": "chat.completion.chunk", "choices": [], "usage": usage}, orders))
     if orders.done:
@@ -113,7 +117,7 @@ def usage_of(orders: Orders, prompt: int, completion: int) -> dict[str, Any] | N
         "prompt_tokens": prompt,
         "completion_tokens": completion,
         "total_tokens": prompt + completion,
-        "prompt_tokens_details": {"cached_tokens": 0},
+        "prompt_tokens_details": {"cached_tokens": orders.cached, **({"cache_write_tokens": orders.written} if orders.written else {})},
         "completion_tokens_details": {"reasoning_tokens": 0},
     }
 

@@ -29,7 +29,7 @@ from aiohttp import web
 
 if __name__ == "__main__":  # run by itself: its own folder is on the path, and `peers` is not
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from peers import claude
+from peers import claude, said
 from peers.script import DIMENSIONS, Orders, encoded, orders_of, prompt_tokens, script, usage_of, vector_of, words_of
 from peers.sending import half, send
 
@@ -132,7 +132,7 @@ class Peer:
                 stats.ids.append(request.headers.get("x-request-id", ""))
 
     async def _chat(self, request: web.Request, body: dict[str, Any], orders: Orders) -> web.StreamResponse:
-        words = words_of(orders)
+        words = [] if orders.calls and not orders.chunks else words_of(orders)
         prompt = prompt_tokens(body.get("messages"))
         head = {
             "id": f"chatcmpl-{hashlib.sha256(json.dumps(body).encode()).hexdigest()[:12]}",
@@ -148,7 +148,7 @@ class Peer:
         answer = {
             **head,
             "object": "chat.completion",
-            "choices": [{"index": 0, "message": {"role": "assistant", "content": "".join(words)}, "finish_reason": "stop"}],
+            "choices": said.choices(orders, words, body),
         }
         if (usage := usage_of(orders, prompt, len(words))) is not None:
             answer["usage"] = usage
@@ -164,7 +164,7 @@ class Peer:
         response = web.StreamResponse(headers={"content-type": "text/event-stream"})
         await response.prepare(request)
         asked = (body.get("stream_options") or {}).get("include_usage") is True
-        events = script(orders, head=head, words=words, prompt=prompt, asked=asked)
+        events = script(orders, head=head, words=words, prompt=prompt, asked=asked, body=body)
         for _ in range(orders.comments):
             await response.write(b": still thinking\n\n")
             await asyncio.sleep(orders.first_ms / 1000 / orders.comments)
@@ -182,7 +182,11 @@ class Peer:
             return web.Response(body=b"<html>", content_type="text/html")
         size = int(body.get("dimensions") or DIMENSIONS)
         data = [
-            {"object": "embedding", "index": index, "embedding": encoded(vector_of(str(text), size), body.get("encoding_format"))}
+            {
+                "object": "embedding",
+                "index": index,
+                "embedding": encoded(vector_of(str(text), size), orders.form or body.get("encoding_format")),
+            }
             for index, text in enumerate(inputs)
         ]
         answer: dict[str, Any] = {"object": "list", "data": data, "model": body["model"]}

@@ -30,6 +30,8 @@ class Asked(msgspec.Struct):
     retry_count: bytes | None = None
     """How often the client itself has tried before, as the official clients say."""
     traceparent: bytes | None = None
+    anthropic_version: bytes | None = None
+    """Who names one speaks Anthropic's wire, at paths that both wires have, too."""
 
     @property
     def retries(self) -> int:
@@ -47,6 +49,7 @@ FIELDS: Final = {
     b"cache-control": "cache_control",
     b"x-stainless-retry-count": "retry_count",
     b"traceparent": "traceparent",
+    b"anthropic-version": "anthropic_version",
 }
 
 

@@ -25,7 +25,6 @@ from menhir.telemetry.calls import ARRIVED, QUEUED
 logger = logging.getLogger(__name__)
 
 OPERATIONS: Final[dict[str, Operation]] = {"/v1/chat/completions": "chat", "/v1/embeddings": "embeddings"}
-MODELS: Final = "/v1/models"
 METHOD_NOT_ALLOWED: Final = 405
 
 
@@ -36,7 +35,7 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
     QUEUED.observe(now - received)
     asked = read(scope)
     operation = OPERATIONS.get(scope["path"])
-    wire = registry.find(scope["path"]) if operation is None else None
+    wire = registry.find(scope["path"], asked) if operation is None else None
     reply = Reply(send, request_id=asked.request_id) if wire is None else wire.reply(send, asked)
     try:
         if operation is None and wire is None:
@@ -76,13 +75,13 @@ async def _answer(scope: Scope, asked: Asked, receive: Receive, reply: Reply, *,
 
 async def _describe(scope: Scope, asked: Asked, reply: Reply) -> None:
     path: str = scope["path"]
-    if path.rstrip("/") != MODELS and not path.startswith(f"{MODELS}/"):
+    if path.rstrip("/") != models.PATH and not path.startswith(f"{models.PATH}/"):
         raise UnknownEndpoint(f"Unknown request URL: {scope['method']} {path}.")
     if scope["method"] not in {"GET", "HEAD"}:
         await _refuse_method(scope, reply, allowed=b"GET")
         return
     who = await admit.principal(scope, asked)
-    name = path.removeprefix(MODELS).strip("/")
+    name = path.removeprefix(models.PATH).strip("/")
     await reply.json(await models.one(who, unquote(name)) if name else await models.every(who))
 
 

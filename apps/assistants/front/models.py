@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any, Final
 
 from apps.assistants import resolution
@@ -10,32 +11,33 @@ from apps.gateway import routing
 from apps.gateway.errors import UnknownModel
 from menhir.tenancy.principal import Principal
 
-CREATED_UNKNOWN: Final = 0
-"""Clients want a number here; a route is configuration and has no age that means anything."""
+PATH: Final = "/v1/models"
 
 
 async def every(who: Principal) -> dict[str, Any]:
     """List everything that may stand in `model`."""
-    return {"object": "list", "data": await _described(who)}
+    return {"object": "list", "data": [_model(name, since, who.tenant_slug) for name, since in await names(who)]}
 
 
 async def one(who: Principal, name: str) -> dict[str, Any]:
     """Describe one of them; raise `UnknownModel` when there is none of this name."""
-    found = next((model for model in await _described(who) if model["id"] == name), None)
+    return _model(name, await since(who, name), who.tenant_slug)
+
+
+async def names(who: Principal) -> list[tuple[str, datetime]]:
+    """Give every name, and since when it is there."""
+    routes = await routing.names(who.tenant_id)
+    assistants = await resolution.every(who.tenant_id)
+    return [*((ASSISTANT_PREFIX + assistant.slug, assistant.created_at) for assistant in assistants), *routes]
+
+
+async def since(who: Principal, name: str) -> datetime:
+    """Give since when there is a model of this name; raise `UnknownModel` when there is none."""
+    found = next((since for known, since in await names(who) if known == name), None)
     if found is None:
         raise UnknownModel(f"There is no model `{name}`.", param="model")
     return found
 
 
-async def _described(who: Principal) -> list[dict[str, Any]]:
-    routes = await routing.names(who.tenant_id)
-    assistants = await resolution.every(who.tenant_id)
-    owner = who.tenant_slug
-    return [
-        *(_model(ASSISTANT_PREFIX + assistant.slug, int(assistant.created_at.timestamp()), owner) for assistant in assistants),
-        *(_model(name, CREATED_UNKNOWN, owner) for name in routes),
-    ]
-
-
-def _model(name: str, created: int, owner: str) -> dict[str, Any]:
-    return {"id": name, "object": "model", "created": created, "owned_by": owner}
+def _model(name: str, created_at: datetime, owner: str) -> dict[str, Any]:
+    return {"id": name, "object": "model", "created": int(created_at.timestamp()), "owned_by": owner}

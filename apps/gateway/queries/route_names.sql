@@ -1,8 +1,8 @@
 -- What a tenant's clients may write into `model`, alphabetically; a route without targets is not offered.
 -- takes: tenant_id uuid
--- gives: name text
+-- gives: name text, created_at timestamptz
 -- role: gateway
-SELECT route.name::text AS name
+SELECT route.name::text AS name, route.created_at AS created_at
 FROM gateway_route AS route
 WHERE route.tenant_id = $1
   AND EXISTS (SELECT FROM gateway_target AS target WHERE target.tenant_id = route.tenant_id AND target.route_id = route.id)

@@ -13,7 +13,8 @@ without knowing of it. A wire is one folder `wires/<name>/` with what its direct
 The walk of one request (`door.py`):
 
 1. `registry.find(path)` gives the wire, by the path itself or by its first two segments (`/v1/responses/resp_1` -> `/v1/responses`).
-   The plain paths (`/v1/chat/completions`, …) are looked up before and never come here.
+   The plain paths (`/v1/chat/completions`, …) are looked up before and never come here. Where both have a path (`/v1/models`), a
+   request with `anthropic-version` is Anthropic's.
 2. `wire.reply(send, asked)` makes the way back (`Wire.replies` is its class) **before anything can fail**: a missing key is refused in the
    client's shape, too.
 3. A `POST` to the path itself: the key is checked, the body read (with its limit) and parsed to an object, then

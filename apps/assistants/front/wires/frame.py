@@ -150,10 +150,14 @@ class Wire(ABC):
     async def beside(self, scope: Scope, asked: Asked, receive: Receive, reply: WireReply) -> None:
         """Answer whatever is not a `POST` to the wire's own path."""
         if scope["path"] == self.path:
-            refused = WrongMethod(f"Not allowed: {scope['method']} {scope['path']}. It takes POST.")
-            await reply.error(refused, status=METHOD_NOT_ALLOWED, headers=[(b"allow", b"POST")])
+            await self.refuse_method(scope, reply)
             return
         raise UnknownEndpoint(f"Unknown request URL: {scope['method']} {scope['path']}.")
+
+    async def refuse_method(self, scope: Scope, reply: WireReply, *, allowed: bytes = b"POST") -> None:
+        """Say which methods a path takes."""
+        refused = WrongMethod(f"Not allowed: {scope['method']} {scope['path']}. It takes {allowed.decode()}.")
+        await reply.error(refused, status=METHOD_NOT_ALLOWED, headers=[(b"allow", allowed)])
 
 
 def sse(event: str, value: object) -> bytes:

@@ -131,9 +131,10 @@ def _result(block: Mapping[str, Any], at: str) -> tuple[dict[str, Any], list[Any
         text = content or ""
     else:
         raise MalformedRequest("The `content` of a `tool_result` is a text or a list of blocks.", param=f"{at}.content")
-    if block.get("is_error") is True and not text:
-        text = "The tool failed."
-    return _marked(block, {"role": "tool", "tool_call_id": block["tool_use_id"], "content": text}), shown
+    result: dict[str, Any] = {"role": "tool", "tool_call_id": block["tool_use_id"], "content": text}
+    if block.get("is_error") is True:
+        result |= {"is_error": True, "content": text or "The tool failed."}
+    return _marked(block, result), shown
 
 
 def _tool(tool: Any, at: str) -> dict[str, Any]:

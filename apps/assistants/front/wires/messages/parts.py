@@ -75,7 +75,7 @@ def _document(block: Mapping[str, Any], source: Mapping[str, Any], at: str) -> l
         case {"type": "content", "content": [*blocks]}:
             return [*named, *parts_of(blocks, f"{at}.source.content")]
         case {"type": "url", "url": str(url)}:
-            return [{"type": "file", "file": {"filename": title or "document.pdf", "file_url": url}}]
+            return [{"type": "file", "file": {"filename": title or "document.pdf", "file_data": url}}]
         case {"type": "file", "file_id": str(name)}:
             return [{"type": "file", "file": {"file_id": name}}]
     raise MalformedRequest("The `source` of a document is base64, text, content, url or file.", param=f"{at}.source")

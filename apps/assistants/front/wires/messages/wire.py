@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any
+import time
+from typing import Any, Final
+from urllib.parse import unquote
 
 import orjson
 
-from apps.assistants.front.asked import Asked
+from apps.assistants.front import admit, models
+from apps.assistants.front.admit import Receive
+from apps.assistants.front.asked import Asked, Scope
 from apps.assistants.front.reply import Send
+from apps.assistants.front.resolve import resolve
 from apps.assistants.front.wires.frame import Decoded, Wire, WireReply
-from apps.assistants.front.wires.messages import errors
+from apps.assistants.front.wires.messages import catalogue, errors
+from apps.assistants.front.wires.messages.counting import count
 from apps.assistants.front.wires.messages.decode import decode
 from apps.assistants.front.wires.messages.encode import encode
 from apps.assistants.front.wires.messages.stream import Events
 from menhir.errors import MenhirError
 from menhir.tenancy.principal import Principal
+
+COUNT: Final = "/v1/messages/count_tokens"
+ESTIMATE: Final = (b"x-menhir-estimate", b"true")
 
 
 class MessagesReply(WireReply):
@@ -80,3 +89,30 @@ class Messages(Wire):
         if isinstance(reply, MessagesReply):
             reply.expect(body.get("stop") or [])
         return Decoded(body)
+
+    async def beside(self, scope: Scope, asked: Asked, receive: Receive, reply: WireReply) -> None:
+        """Answer `POST /v1/messages/count_tokens`, and `GET /v1/models` in Anthropic's shape."""
+        path: str = scope["path"]
+        if path == COUNT:
+            await self._count(scope, asked, receive, reply)
+        elif scope["method"] in {"GET", "HEAD"} and (path.rstrip("/") == models.PATH or path.startswith(f"{models.PATH}/")):
+            who = await admit.principal(scope, asked)
+            name = unquote(path.removeprefix(models.PATH).strip("/"))
+            if name:
+                await reply.json(catalogue.described(name, await models.since(who, name)))
+            else:
+                await reply.json(catalogue.page(await models.names(who), scope.get("query_string", b"")))
+        else:
+            await super().beside(scope, asked, receive, reply)
+
+    async def _count(self, scope: Scope, asked: Asked, receive: Receive, reply: WireReply) -> None:
+        if scope["method"] != "POST":
+            await self.refuse_method(scope, reply)
+            return
+        received = time.perf_counter()
+        who = await admit.principal(scope, asked)
+        fields = admit.parsed(await admit.body(asked, receive))
+        call = admit.call(decode(fields), None, operation="chat", who=who, asked=asked, received=received, wire=self.name)
+        await resolve(call)
+        counted = await count(call, fields)
+        await reply.json({"input_tokens": counted.tokens}, headers=[] if counted.exact else [ESTIMATE])
