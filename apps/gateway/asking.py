@@ -25,6 +25,7 @@ from apps.gateway.errors import (
     UpstreamDown,
     UpstreamError,
 )
+from apps.gateway.fitting import fitted
 from apps.gateway.registry import UPSTREAMS
 from apps.gateway.retrying import LONGEST_PAUSE_SECONDS
 from apps.gateway.sse import EventSplitter, data_of
@@ -131,7 +132,7 @@ async def _open(call: Call, target: ResolvedTarget, tally: Tally, watch: Watch) 
     attempt = Attempt(
         operation=call.operation,
         path=PATHS[call.operation],
-        body=call.body,
+        body=call.body if call.wire == "chat" else fitted(call, target),
         raw=call.raw,
         stream=call.stream,
         target=target,

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
+import psycopg
 import pytest
 from openai import AsyncOpenAI, OpenAI
+from psycopg.rows import dict_row
 
 from apps.assistants.models import Assistant
 from apps.gateway.models import Provider, Route
@@ -93,6 +97,17 @@ class Company:
 
     def async_client(self, *scopes: str) -> AsyncOpenAI:
         return AsyncOpenAI(base_url=f"{self.server.base_url}/v1", api_key=self.person.key(*scopes), max_retries=0)
+
+
+def calls_of(company: Company) -> list[dict[str, Any]]:
+    """Everything that the ledger has of a tenant, oldest first."""
+    superuser = psycopg.conninfo.make_conninfo(os.environ["MENHIR_TEST_SUPERUSER"], dbname=os.environ["MENHIR_TEST_DATABASE"])
+    with psycopg.connect(superuser, row_factory=dict_row) as connection:
+        return connection.execute(
+            "SELECT call.operation, call.model, call.stream, settled.* FROM metering_call AS call "
+            "LEFT JOIN metering_settlement AS settled USING (tenant_id, id) WHERE call.tenant_id = %s ORDER BY call.opened_at",
+            [company.tenant.id],
+        ).fetchall()
 
 
 @pytest.fixture

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 
 import anthropic
 import pytest
-from assistants.conftest import Company
+from assistants.conftest import EMBEDDINGS, Company, calls_of
 
+from peers.said import SIGNATURE, THOUGHT
 from peers.script import TEXT
+from stage.cast import Person
 
 QUESTION = [{"role": "user", "content": "What is a menhir?"}]
 
@@ -61,3 +64,227 @@ def test_a_stream_that_is_cut_is_an_error(acmes: Company):
     ):
         stream.get_final_message()
     assert broken.value.body["error"]["type"] == "api_error"
+
+
+WEATHER = {
+    "name": "weather",
+    "description": "Tells the weather.",
+    "input_schema": {"type": "object", "properties": {"city": {"type": "string"}}},
+    "cache_control": {"type": "ephemeral"},
+}
+NEWS = {"name": "news", "input_schema": {"type": "object"}}
+
+
+@pytest.mark.parametrize("orders", ["calls=2", "calls=2&interleave=1", "calls=3&chunks=2", "calls=2&split=3"])
+@pytest.mark.parametrize("stream", [False, True])
+def test_tools_are_called(acmes: Company, orders: str, *, stream: bool):
+    acmes.model("calling", orders)
+    asked = {"model": "calling", "max_tokens": 100, "messages": QUESTION, "tools": [WEATHER, NEWS], "tool_choice": {"type": "any"}}
+    if stream:
+        with client_of(acmes).messages.stream(**asked) as told:
+            message = told.get_final_message()
+    else:
+        message = client_of(acmes).messages.create(**asked)
+    calls = [block for block in message.content if block.type == "tool_use"]
+    wanted = [{"city": f"Carnac {number}", "deep": {"a": [number]}} for number in range(len(calls))]
+    assert [call.input for call in calls] == wanted
+    assert [call.name for call in calls] == ["weather", "news", "weather"][: len(calls)]
+    assert [call.id for call in calls] == [f"call_{number}" for number in range(len(calls))]
+    assert len(calls) >= 2
+    assert message.stop_reason == "tool_use"
+    sent = acmes.upstream.stats.bodies[-1]
+    assert sent["tool_choice"] == "required"
+    assert sent["tools"][0] == {
+        "type": "function",
+        "function": {"name": "weather", "description": "Tells the weather.", "parameters": WEATHER["input_schema"]},
+    }
+
+
+def test_a_conversation_with_tools_goes_on(acmes: Company):
+    acmes.model("calling", "calls=2&thinks=1")
+    client = client_of(acmes)
+    tools = [WEATHER, NEWS]
+    first = client.messages.create(model="calling", max_tokens=100, messages=QUESTION, tools=tools)
+    assert [block.type for block in first.content] == ["thinking", "tool_use", "tool_use"]
+    results = [
+        {"type": "tool_result", "tool_use_id": "call_0", "content": [{"type": "text", "text": "rain"}]},
+        {"type": "tool_result", "tool_use_id": "call_1", "content": "nothing", "is_error": True},
+        {"type": "text", "text": "Go on.", "cache_control": {"type": "ephemeral"}},
+    ]
+    messages = [*QUESTION, {"role": "assistant", "content": first.content}, {"role": "user", "content": results}]
+    client.messages.create(model="plain", max_tokens=100, messages=messages, tools=tools)
+    sent = acmes.upstream.stats.bodies[-1]["messages"]
+    assert [message["role"] for message in sent] == ["user", "assistant", "tool", "tool", "user"]
+    assert sent[1]["content"] is None
+    assert [call["id"] for call in sent[1]["tool_calls"]] == ["call_0", "call_1"]
+    assert sent[2:] == [
+        {"role": "tool", "tool_call_id": "call_0", "content": "rain"},
+        {"role": "tool", "tool_call_id": "call_1", "content": "nothing"},
+        {"role": "user", "content": [{"type": "text", "text": "Go on."}]},
+    ]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_thoughts_keep_their_signature(acmes: Company, *, stream: bool):
+    acmes.model("thinking", "thinks=1&cached=2&written=1")
+    asked = {"model": "thinking", "max_tokens": 2000, "messages": QUESTION, "thinking": {"type": "enabled", "budget_tokens": 1024}}
+    if stream:
+        with client_of(acmes).messages.stream(**asked) as told:
+            kinds = [event.type for event in told if event.type.startswith("content_block_st")]
+            message = told.get_final_message()
+        assert kinds == ["content_block_start", "content_block_stop"] * 2
+    else:
+        message = client_of(acmes).messages.create(**asked)
+    thought, text = message.content
+    assert (thought.thinking, thought.signature) == (THOUGHT, SIGNATURE)
+    assert text.text.strip() == TEXT
+    assert (message.usage.input_tokens, message.usage.cache_read_input_tokens, message.usage.cache_creation_input_tokens) == (1, 2, 1)
+    assert "thinking" not in acmes.upstream.stats.bodies[-1]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_stop_sequence_is_named(acmes: Company, *, stream: bool):
+    acmes.model("stopping", "stopped=END")
+    asked = {"model": "stopping", "max_tokens": 9, "messages": QUESTION, "stop_sequences": ["STOP", "END"]}
+    if stream:
+        with client_of(acmes).messages.stream(**asked) as told:
+            message = told.get_final_message()
+    else:
+        message = client_of(acmes).messages.create(**asked)
+    assert (message.stop_reason, message.stop_sequence) == ("stop_sequence", "END")
+    sent = acmes.upstream.stats.bodies[-1]
+    assert (sent["stop"], sent["max_tokens"]) == (["STOP", "END"], 9)
+
+
+def test_unknown_members_are_passed_on_and_a_person_is_named(acmes: Company):
+    more = {"seed": 7, "x-unheard-of": [1.0, None, "ß"]}
+    client_of(acmes).messages.create(
+        model="plain",
+        max_tokens=9,
+        messages=QUESTION,
+        metadata={"user_id": "p" * 100},
+        extra_body=more,
+        extra_headers={"anthropic-beta": "one,two"},
+    )
+    sent = acmes.upstream.stats.bodies[-1]
+    assert {name: sent[name] for name in more} == more
+    assert len(sent["user"]) == 64
+    assert set(sent) == {"model", "messages", "max_tokens", "user", *more}
+
+
+REFUSALS = [
+    ("status=400", anthropic.BadRequestError, "invalid_request_error"),
+    ("status=429", anthropic.APIStatusError, "overloaded_error"),
+    ("status=500", anthropic.InternalServerError, "api_error"),
+    ("status=401", anthropic.InternalServerError, "api_error"),
+]
+
+
+@pytest.mark.parametrize(("orders", "kind", "named"), REFUSALS)
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_upstream_that_refuses(acmes: Company, orders: str, kind: type[anthropic.APIStatusError], named: str, *, stream: bool):
+    acmes.model("refusing", orders)
+    with pytest.raises(kind) as refused:
+        client_of(acmes).messages.create(model="refusing", max_tokens=9, messages=QUESTION, stream=stream)
+    body = refused.value.body
+    assert set(body) == {"type", "error", "request_id"}
+    assert (body["type"], body["error"]["type"]) == ("error", named)
+    assert body["request_id"] == refused.value.request_id
+    assert named != "overloaded_error" or refused.value.status_code == 529
+
+
+def test_what_is_wrong_is_named_in_the_clients_words(acmes: Company):
+    client = client_of(acmes)
+    wrong = [
+        ({"messages": "Hi"}, "messages"),
+        ({"messages": [{"role": "user", "content": [{"type": "text"}]}]}, "messages[0].content[0].text"),
+        ({"messages": [{"role": "assistant", "content": [{"type": "tool_use", "id": "x"}]}]}, "messages[0].content[0]"),
+        ({"messages": [{"role": "tool", "content": "Hi"}]}, "messages[0].role"),
+        ({"messages": QUESTION, "tool_choice": "auto"}, "tool_choice"),
+        ({"messages": QUESTION, "max_tokens": 0}, "max_tokens"),
+        ({"messages": []}, "messages"),
+    ]
+    for body, param in wrong:
+        with pytest.raises(anthropic.BadRequestError) as refused:
+            client.post("/v1/messages", cast_to=object, body={"model": "plain", "max_tokens": 9, **body})
+        assert refused.value.body["error"]["param"] == param
+    with pytest.raises(anthropic.NotFoundError):
+        client.messages.create(model="nowhere", max_tokens=9, messages=QUESTION)
+    with pytest.raises(anthropic.NotFoundError):
+        client.post("/v1/messages/batches", cast_to=object, body={})
+    with pytest.raises(anthropic.APIStatusError) as method:
+        client.get("/v1/messages", cast_to=object)
+    assert method.value.status_code == 405
+    assert acmes.upstream.stats.requests == 0
+
+
+def test_a_busy_upstream_is_asked_again_by_the_client(acmes: Company):
+    acmes.model("busy", "busy=3&retry_after=0")
+    client = client_of(acmes).with_options(max_retries=2)
+    assert client.messages.create(model="busy", max_tokens=9, messages=QUESTION).stop_reason == "end_turn"
+    assert acmes.upstream.stats.requests == 4
+
+
+def test_a_client_that_hangs_up_takes_the_upstream_with_it(acmes: Company):
+    acmes.model("slow", "chunks=2000&gap_ms=20")
+    stream = client_of(acmes).messages.create(model="slow", max_tokens=9, messages=QUESTION, stream=True)
+    next(iter(stream))
+    stream.response.close()
+    assert acmes.upstream.wait(lambda stats: len(stats.cancelled) == 1, seconds=1.0)
+
+
+def test_an_assistant_answers_with_its_passages(acmes: Company):
+    collection = acmes.learn("stones", menhirs="A menhir is one standing stone.")
+    acmes.assistant("guide", acmes.prompt("guide", "You know stones."), "plain", collections=[collection])
+    client = client_of(acmes)
+    whole = client.messages.create(model="assistant:guide", max_tokens=9, messages=QUESTION)
+    assert whole.menhir["passages"][0]["title"] == "Menhirs"
+    with client.messages.stream(model="assistant:guide", max_tokens=9, messages=QUESTION) as stream:
+        first = next(iter(stream))
+        stream.until_done()
+    assert first.message.menhir["passages"][0]["title"] == "Menhirs"
+    assert acmes.upstream.stats.bodies[-1]["messages"][0] == {"role": "system", "content": "You know stones."}
+
+
+def test_the_ledger_has_the_call_once(acmes: Company):
+    message = client_of(acmes).messages.create(model="plain", max_tokens=9, messages=QUESTION)
+    rows = calls_of(acmes)
+    assert [(row["operation"], row["outcome"], row["output_tokens"]) for row in rows] == [
+        ("chat", "completed", message.usage.output_tokens)
+    ]
+
+
+def test_tokens_are_counted(acmes: Company):
+    count = client_of(acmes).messages.with_raw_response.count_tokens
+    counted = count(model="plain", messages=[{"role": "user", "content": "a" * 400}], system="b" * 40)
+    assert counted.parse().input_tokens == 110
+    assert counted.headers["x-menhir-estimate"] == "true"
+    assert count(model="plain", messages=QUESTION, tools=[WEATHER]).parse().input_tokens > 20
+    with pytest.raises(anthropic.NotFoundError):
+        count(model="nowhere", messages=QUESTION)
+    assert acmes.upstream.stats.requests == 0
+    assert not calls_of(acmes)
+
+
+def test_models_are_listed_in_anthropics_shape(acmes: Company, globexs: Company):
+    acmes.model("only-acmes")
+    client = client_of(acmes)
+    listed = client.models.list()
+    assert {model.id for model in listed} == {"plain", "only-acmes", EMBEDDINGS}
+    assert [model.id for model in client.models.list(limit=1)] == [model.id for model in listed]
+    assert abs((client.models.retrieve("only-acmes").created_at - datetime.now(UTC)).total_seconds()) < 60
+    with pytest.raises(anthropic.NotFoundError):
+        client_of(globexs).models.retrieve("only-acmes")
+
+
+def test_each_is_served_what_is_theirs(acmes: Company, bob: Person, globexs: Company):
+    only = acmes.model("only-acmes")
+    asked = {"model": only, "max_tokens": 9, "messages": QUESTION}
+    assert client_of(acmes).messages.create(**asked).stop_reason == "end_turn"
+    assert client_of(acmes, key=bob.key("inference")).messages.create(**asked).stop_reason == "end_turn"
+    with pytest.raises(anthropic.NotFoundError):
+        client_of(globexs).messages.create(**asked)
+    with pytest.raises(anthropic.NotFoundError):
+        client_of(globexs).messages.count_tokens(model=only, messages=QUESTION)
+    with pytest.raises(anthropic.PermissionDeniedError):
+        client_of(acmes, key=acmes.person.key("prompts:read")).messages.create(**asked)

@@ -89,7 +89,7 @@ def _assistant(blocks: Sequence[Any], at: str) -> dict[str, Any]:
             calls.append(_call(block, f"{at}[{index}]"))
         else:
             said.append(block)
-    message: dict[str, Any] = {"role": "assistant", "content": _plainly(parts_of(said, at))}
+    message: dict[str, Any] = {"role": "assistant", "content": _plainly(parts_of(said, at)) or (None if calls else "")}
     if thoughts:
         message["thinking_blocks"] = thoughts
     if calls:

@@ -24,6 +24,8 @@ class ToolCall(msgspec.Struct):
     name: str = ""
     told: str = ""
     waiting: str = ""
+    index: int = -1
+    """Of its block, once it has one."""
 
 
 class Events:
@@ -144,10 +146,11 @@ class Events:
             self._queue.pop(0)
 
     def _tell(self, call: ToolCall) -> None:
-        if self._open is not call:
+        if call.index < 0:
             self._open_as(call, {"type": "tool_use", "id": call.id, "name": call.name, "input": {}})
+            call.index = self._index
         if call.waiting:
-            self._delta({"type": "input_json_delta", "partial_json": call.waiting})
+            self._delta({"type": "input_json_delta", "partial_json": call.waiting}, index=call.index)
             call.told += call.waiting
             call.waiting = ""
 
@@ -164,8 +167,8 @@ class Events:
             self._say("content_block_stop", {"index": self._index})
             self._open = None
 
-    def _delta(self, delta: dict[str, Any]) -> None:
-        self._say("content_block_delta", {"index": self._index, "delta": delta})
+    def _delta(self, delta: dict[str, Any], *, index: int | None = None) -> None:
+        self._say("content_block_delta", {"index": self._index if index is None else index, "delta": delta})
 
     def _say(self, event: str, value: dict[str, Any]) -> None:
         self._out.append(sse(event, {"type": event, **value}))
@@ -176,12 +179,12 @@ class Events:
 
 
 def _is_whole(arguments: str) -> bool:
-    """Whether a call's arguments are all there; those of a call without any never come.
+    """Whether a call's arguments are all there; while there is nothing, they may still come.
 
     >>> _is_whole('{"a": [1'), _is_whole('{"a": [1]}'), _is_whole("")
-    (False, True, True)
+    (False, True, False)
     """
     try:
-        return not arguments or isinstance(orjson.loads(arguments), dict)
+        return isinstance(orjson.loads(arguments), dict)
     except orjson.JSONDecodeError:
         return False
