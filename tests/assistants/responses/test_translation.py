@@ -211,6 +211,56 @@ def test_the_events_of_a_response():
     }
 
 
+SIGNED = [
+    {"reasoning_content": "Hm", "thinking_blocks": [{"index": 0, "type": "thinking", "thinking": "Hm", "signature": ""}]},
+    {"thinking_blocks": [{"index": 0, "type": "thinking", "thinking": "", "signature": "sig"}]},
+    {"thinking_blocks": [{"index": 1, "type": "redacted_thinking", "data": "xyz"}]},
+]
+BLOCKS = [{"type": "thinking", "thinking": "Hm", "signature": "sig"}, {"type": "redacted_thinking", "data": "xyz"}]
+
+
+def test_signed_thoughts_go_back_to_who_signed_them():
+    """Claude refuses to go on from its own calls without them, and Gemini without the signature of each call."""
+    signature = {"google": {"thought_signature": "s"}}
+    calling = call("f", "{}")
+    calling["tool_calls"][0]["extra_content"] = signature
+    stream, _ = played([*SIGNED, {"content": "Yes", "extra_content": signature}, calling], "tool_calls")
+    answered = {"type": "function_call_output", "call_id": "call_f", "output": "7"}
+    again = items.read([{"role": "user", "content": "?"}, *stream.items, answered], response_id=ID, known={})
+    _, said, result = messages_of(again)
+    assert said["thinking_blocks"] == BLOCKS
+    assert said["extra_content"] == said["tool_calls"][0]["extra_content"] == signature
+    assert result == {"role": "tool", "tool_call_id": "call_f", "content": "7"}
+    whole = stream_of(told=False)
+    message = {"role": "assistant", "content": "Yes", "reasoning_content": "Hm", "thinking_blocks": BLOCKS, "extra_content": signature}
+    whole.take({"choices": [{"message": {**message, "tool_calls": calling["tool_calls"]}}]})
+    whole.finish(at=AT)
+    assert whole.items == stream.items
+    assert events(events_of(Stored(ID, [{"id": "msg_1"}], stream.items, stream.response)))[-1]["response"]["output"] == stream.items
+
+
+def test_thoughts_that_led_to_nothing_are_forgotten():
+    stream, _ = played(SIGNED, "length")
+    again = items.read(
+        [*stream.items, {"role": "user", "content": "Well?"}, {"role": "assistant", "content": "Yes"}], response_id=ID, known={}
+    )
+    assert messages_of(again) == [{"role": "user", "content": "Well?"}, {"role": "assistant", "content": "Yes"}]
+
+
+def test_pictures_that_functions_gave_are_shown_after_all_results():
+    calls = [{"type": "function_call", "call_id": name, "name": "f", "arguments": "{}"} for name in ("a", "b")]
+    picture = {"type": "input_image", "image_url": "data:image/png;base64,AA=="}
+    shown = {"type": "function_call_output", "call_id": "a", "output": [{"type": "input_text", "text": "Look:"}, picture]}
+    told = {"type": "function_call_output", "call_id": "b", "output": "7"}
+    messages = messages_of(items.read([*calls, shown, told], response_id=ID, known={}))
+    assert [(message["role"], message["content"]) for message in messages] == [
+        ("assistant", None),
+        ("tool", "Look:"),
+        ("tool", "7"),
+        ("user", [{"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}]),
+    ]
+
+
 def test_an_upstream_that_counts_every_call_as_the_first():
     _, told = played([call("f", "{}", call_id="a"), call("g", "{}", call_id="b")], "tool_calls")
     assert [item["call_id"] for item in told[-1]["response"]["output"]] == ["a", "b"]

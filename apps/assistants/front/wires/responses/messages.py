@@ -1,13 +1,15 @@
 """From items to the messages of a chat: what every route understands.
 
 Function calls that follow each other are one message of the assistant, as the chat wire wants parallel calls; they join the text that
-stands right before them. Reasoning stays behind: the chat wire has no place for it, and a model thinks anew.
+stands right before them. Thoughts stay behind unless their maker has signed them: a model thinks anew, but may ask for what it signed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import Any
+
+from apps.assistants.front.wires.responses.thoughts import unsealed
 
 Item = Mapping[str, Any]
 Message = dict[str, Any]
@@ -20,30 +22,72 @@ def messages_of(items: Iterable[Item]) -> list[Message]:
     >>> [message["role"] for message in messages_of([call, {"type": "function_call_output", "call_id": "c1", "output": "7"}])]
     ['assistant', 'tool']
     """
-    messages: list[Message] = []
+    writing = _Writing()
     for item in items:
         match item["type"]:
             case "message" if item["role"] == "assistant":
-                if said := _said(item["content"]):
-                    messages.append({"role": "assistant", "content": said})
+                writing.said(item)
             case "message":
-                messages.append({"role": item["role"], "content": _content(item["content"])})
+                writing.add({"role": item["role"], "content": _content(item["content"])})
             case "function_call":
-                if not messages or messages[-1]["role"] != "assistant":
-                    messages.append({"role": "assistant", "content": None})
-                messages[-1].setdefault("tool_calls", []).append(
-                    {"id": item["call_id"], "type": "function", "function": {"name": item["name"], "arguments": item["arguments"]}}
-                )
+                writing.called(item)
             case "function_call_output":
-                output = item["output"]
-                content = output if isinstance(output, str) else _content(output)
-                messages.append({"role": "tool", "tool_call_id": item["call_id"], "content": content})
-    return messages
+                writing.answered(item)
+            case "reasoning":
+                writing.thoughts += unsealed(item.get("encrypted_content"))
+    writing.show()
+    return writing.messages
 
 
-def _said(parts: Iterable[Item]) -> str:
-    """What the assistant said; a refusal is what it said, too."""
-    return "".join(part["refusal"] if part["type"] == "refusal" else part["text"] for part in parts)
+class _Writing:
+    """The messages so far, and what waits for the next one."""
+
+    def __init__(self) -> None:
+        self.messages: list[Message] = []
+        self.thoughts: list[dict[str, str]] = []
+        self._shown: list[Message] = []  # pictures that functions gave: a chat's tool speaks text only, so the user shows them afterwards
+
+    def add(self, message: Message) -> None:
+        """Begin a message that is not the assistant's; thoughts that led to nothing are forgotten."""
+        self.show()
+        self.thoughts = []
+        self.messages.append(message)
+
+    def show(self) -> None:
+        """Show the pictures, now that the results are all there."""
+        if self._shown:
+            self.messages.append({"role": "user", "content": self._shown})
+            self._shown = []
+
+    def said(self, item: Item) -> None:
+        text = "".join(part["refusal"] if part["type"] == "refusal" else part["text"] for part in item["content"])
+        if text:
+            self._assistant(text, fresh=True, signed=item)
+
+    def called(self, item: Item) -> None:
+        call = {"id": item["call_id"], "type": "function", "function": {"name": item["name"], "arguments": item["arguments"]}}
+        if item.get("extra_content") is not None:
+            call["extra_content"] = item["extra_content"]
+        self._assistant(None).setdefault("tool_calls", []).append(call)
+
+    def answered(self, item: Item) -> None:
+        output = item["output"]
+        if not isinstance(output, str):
+            self._shown += [_part(part) for part in output if "text" not in part]
+            output = "\n".join(part["text"] for part in output if "text" in part)
+        self.messages.append({"role": "tool", "tool_call_id": item["call_id"], "content": output})
+
+    def _assistant(self, content: str | None, *, fresh: bool = False, signed: Item | None = None) -> Message:
+        self.show()
+        if fresh or not self.messages or self.messages[-1]["role"] != "assistant":
+            self.messages.append({"role": "assistant", "content": content})
+        message = self.messages[-1]
+        if self.thoughts:
+            message.setdefault("thinking_blocks", []).extend(self.thoughts)
+            self.thoughts = []
+        if signed is not None and signed.get("extra_content") is not None:
+            message["extra_content"] = signed["extra_content"]
+        return message
 
 
 def _content(parts: list[Item]) -> str | list[Message]:

@@ -13,6 +13,7 @@ from typing import Any, Final, Literal
 from uuid import UUID
 
 from apps.assistants.front.wires.responses.items import Item, item_id
+from apps.assistants.front.wires.responses.thoughts import sealed
 
 Status = Literal["completed", "incomplete"]
 Tell = Callable[[str, dict[str, Any]], None]
@@ -56,20 +57,15 @@ class Output:
         self._tell = tell
         self._at = -1  # the open item of thoughts or text, -1 for none
         self._part: Part | None = None
+        self._signed: list[Item] = []  # the open item's thoughts as their maker signed them
         self._calls: dict[int, tuple[int, list[str]]] = {}  # by the chat's index: where the call stands, and its arguments so far
 
     def take(self, choice: Mapping[str, Any]) -> None:
         """Take in what a choice of a chat adds, or all that it says."""
         said = choice.get("delta") or choice.get("message")
         if isinstance(said, dict):
-            if (thought := said.get("reasoning_content") or said.get("reasoning")) and isinstance(thought, str):
-                self._write("reasoning", self._thinks, thought)
-            if text := _text(said.get("content")):
-                self._write("message", TEXT, text, logprobs=_logprobs(choice))
-            if isinstance(notes := said.get("annotations"), list):
-                self._annotate(notes)
-            if (refusal := said.get("refusal")) and isinstance(refusal, str):
-                self._write("message", REFUSAL, refusal)
+            self._think(said)
+            self._say(said, logprobs=_logprobs(choice))
             if isinstance(calls := said.get("tool_calls"), list):
                 for number, call in enumerate(calls):
                     if isinstance(call, dict):
@@ -87,17 +83,37 @@ class Output:
             self._tell("response.output_item.done", {"output_index": at, "item": item})
         self._calls.clear()
 
+    def _think(self, said: Mapping[str, Any]) -> None:
+        if (thought := said.get("reasoning_content") or said.get("reasoning")) and isinstance(thought, str):
+            self._write("reasoning", self._thinks, thought)
+        if isinstance(signed := said.get("thinking_blocks"), list) and signed:
+            self._open("reasoning")
+            self._signed += [block for block in signed if isinstance(block, dict)]
+
+    def _say(self, said: Mapping[str, Any], *, logprobs: list[Any]) -> None:
+        if text := _text(said.get("content")):
+            self._write("message", TEXT, text, logprobs=logprobs)
+        if isinstance(extra := said.get("extra_content"), dict) and self._at >= 0:
+            self.items[self._at]["extra_content"] = extra
+        if isinstance(notes := said.get("annotations"), list):
+            self._annotate(notes)
+        if (refusal := said.get("refusal")) and isinstance(refusal, str):
+            self._write("message", REFUSAL, refusal)
+
     def _add(self, kind: str, item: Item) -> int:
         at = len(self.items)
         self.items.append({"id": item_id(kind, self._response_id, self._first + at), "type": kind, "status": "in_progress", **item})
         self._tell("response.output_item.added", {"output_index": at, "item": self.items[at]})
         return at
 
-    def _write(self, kind: str, part_kind: str, text: str, *, logprobs: list[Any] | None = None) -> None:
+    def _open(self, kind: str) -> Item:
         if self._at < 0 or self.items[self._at]["type"] != kind:
             self._close_item("completed")
             self._at = self._add(kind, {"role": "assistant", "content": []} if kind == "message" else {"summary": [], "content": []})
-        item = self.items[self._at]
+        return self.items[self._at]
+
+    def _write(self, kind: str, part_kind: str, text: str, *, logprobs: list[Any] | None = None) -> None:
+        item = self._open(kind)
         part = self._part
         if part is None or part.kind != part_kind:
             self._close_part()
@@ -139,6 +155,8 @@ class Output:
             known = self._add("function_call", {"call_id": call_id, "name": str(function.get("name") or ""), "arguments": ""}), []
             self._calls[index] = known
         at, arguments = known
+        if isinstance(extra := call.get("extra_content"), dict):
+            self.items[at]["extra_content"] = extra
         if isinstance(more := function.get("arguments"), str) and more:
             arguments.append(more)
             self._tell("response.function_call_arguments.delta", {"item_id": self.items[at]["id"], "output_index": at, "delta": more})
@@ -160,6 +178,9 @@ class Output:
             return
         self._close_part()
         item, at = self.items[self._at], self._at
+        if self._signed:
+            item["encrypted_content"] = sealed(self._signed)
+            self._signed = []
         item["status"] = status
         self._at = -1
         self._tell("response.output_item.done", {"output_index": at, "item": item})

@@ -14,6 +14,7 @@ from apps.assistants.front.asked import Asked, Scope
 from apps.assistants.front.wires.frame import METHOD_NOT_ALLOWED, WireReply
 from apps.assistants.front.wires.responses.items import Item
 from apps.assistants.front.wires.responses.stream import Stream
+from apps.assistants.front.wires.responses.thoughts import unsealed
 from apps.assistants.responses import Stored
 from menhir.tenancy.principal import Principal
 
@@ -75,15 +76,17 @@ def _choices(item: Item, number: int) -> Iterator[dict[str, Any]]:
         case "reasoning":
             for part in (*item["summary"], *item["content"]):
                 yield {"delta": {"reasoning_content": part["text"]}}
+            yield {"delta": {"thinking_blocks": unsealed(item.get("encrypted_content"))}}
         case "function_call":
             function = {"name": item["name"], "arguments": item["arguments"]}
-            yield {"delta": {"tool_calls": [{"index": number, "id": item["call_id"], "function": function}]}}
+            call = {"index": number, "id": item["call_id"], "function": function, "extra_content": item.get("extra_content")}
+            yield {"delta": {"tool_calls": [call]}}
         case _:
             for part in item["content"]:
                 if part["type"] == "refusal":
                     yield {"delta": {"refusal": part["refusal"]}}
                 else:
-                    delta = {"content": part["text"], "annotations": part["annotations"]}
+                    delta = {"content": part["text"], "annotations": part["annotations"], "extra_content": item.get("extra_content")}
                     yield {"delta": delta, "logprobs": {"content": part["logprobs"]}}
 
 
