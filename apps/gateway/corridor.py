@@ -122,6 +122,7 @@ async def _drain(answer: Answer) -> None:
 async def _remembered(call: Call, route: ResolvedRoute, body: bytes, respond: Respond) -> None:
     """Answer from the cache. No upstream saw it, so it costs nothing; it is in the ledger all the same."""
     answering.note(call, route)
+    call.completed = True
     tally = Tally(target=route.targets[0], usage=NO_USAGE)
     with suppress(OSError):
         await relay.whole(call, body, respond, tally, cost=NOTHING, cached=True)

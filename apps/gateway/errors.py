@@ -2,6 +2,8 @@
 
 * GatewayError
   x UnknownModel ............. no route of this name
+  x MalformedKey ............. an `Idempotency-Key` that is none
+  x KeyReused ................ an `Idempotency-Key` that came with another body before
   x Unsealable ............... a stored credential that no master key of ours opens
   x UpstreamError ............ the other side failed
     + UpstreamBusy             worth another try, here or elsewhere
@@ -25,7 +27,7 @@ upstream is never mistaken for a wrong key of ours.
 
 from __future__ import annotations
 
-from menhir.errors import Invalid, MenhirError, NotFound, TimedOut, Unavailable
+from menhir.errors import Conflict, Invalid, MenhirError, NotFound, TimedOut, Unavailable
 
 
 class GatewayError(MenhirError):
@@ -38,6 +40,23 @@ class UnknownModel(GatewayError, NotFound):
     """There is no model of this name."""
 
     code = "model_not_found"
+
+
+class MalformedKey(GatewayError, Invalid):
+    """The idempotency key is not valid."""
+
+    code = "invalid_idempotency_key"
+
+
+class KeyReused(GatewayError, Conflict):
+    """This idempotency key was used with another request. Use a new key for each new request."""
+
+    code = "idempotency_key_reused"
+
+    def __init__(self, message: str | None = None, *, param: str | None = None) -> None:
+        """Keep clients from trying again: they do so after a 409."""
+        super().__init__(message, param=param)
+        self.headers = [(b"x-should-retry", b"false")]
 
 
 class Unsealable(GatewayError, Unavailable):

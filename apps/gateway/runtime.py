@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from apps.gateway import afterwards
+from apps.gateway import afterwards, idempotency
 from apps.gateway.cache import exact, flight
 from apps.gateway.session import Session
 from menhir.errors import Unavailable
@@ -29,6 +29,7 @@ async def stop() -> None:
     await flight.landed(within_seconds=LAND_SECONDS)
     await afterwards.done(within_seconds=AFTERWARDS_SECONDS)
     await exact.shelf.written()
+    await idempotency.released(within_seconds=LAND_SECONDS)
     session, _session = _session, None
     if session is not None:
         await session.close()

@@ -14,7 +14,7 @@ import orjson
 from apps.gateway.errors import UpstreamBusy, UpstreamDown, UpstreamError, UpstreamUnfit
 from apps.gateway.refusals import refused
 from apps.gateway.weighing import weight_of
-from menhir.errors import Forbidden, Invalid, LimitReached, NotFound, TooLarge, Unauthenticated, Unavailable, Unsupported
+from menhir.errors import Conflict, Forbidden, Invalid, LimitReached, NotFound, TooLarge, Unauthenticated, Unavailable, Unsupported
 from menhir.metering.entries import Usage
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ ERROR_TYPES: tuple[tuple[type[Exception], str], ...] = (
     (Unavailable, "service_unavailable"),
     (Invalid, "invalid_request_error"),
     (NotFound, "invalid_request_error"),
+    (Conflict, "invalid_request_error"),
     (TooLarge, "invalid_request_error"),
     (Unsupported, "invalid_request_error"),
 )

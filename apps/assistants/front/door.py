@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import unquote
 
 from apps.assistants.errors import UnknownEndpoint, WrongMethod
@@ -12,15 +12,17 @@ from apps.assistants.front import admit, models
 from apps.assistants.front.admit import ClientLeft, Receive
 from apps.assistants.front.asked import Asked, Scope, read
 from apps.assistants.front.ground import ground
-from apps.assistants.front.reply import InternalError, Reply, Send
+from apps.assistants.front.reply import Bare, InternalError, Reply, Send
 from apps.assistants.front.resolve import resolve
 from apps.assistants.front.wires import registry
 from apps.assistants.front.wires.frame import WireReply
-from apps.gateway import corridor
+from apps.gateway import corridor, idempotency
 from apps.gateway.call import Operation
-from apps.gateway.hangup import Ears
+from apps.gateway.hangup import Ears, Gone
+from apps.gateway.idempotency import Claimed
 from menhir.errors import MenhirError
 from menhir.telemetry.calls import ARRIVED, QUEUED
+from menhir.tenancy.principal import Principal
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +61,28 @@ async def _answer(scope: Scope, asked: Asked, receive: Receive, reply: Reply, *,
     who = await admit.principal(scope, asked)
     raw = await admit.body(asked, receive)
     fields = admit.parsed(raw)
+    request = _Request(fields, raw, who, asked, operation, received)
+    with Ears(receive) as gone:
+        if asked.idempotency_key is None:
+            await _walk(request, reply, gone)
+            return
+        key = idempotency.key_of(asked.idempotency_key, who=who, path=scope["path"], fields=fields)
+        await idempotency.once(key, Bare(reply), gone, lambda claimed, gone: _walk(request, reply.onto(claimed), gone, claimed=claimed))
+
+
+class _Request(NamedTuple):
+    """A request that was read and admitted."""
+
+    fields: dict[str, Any]
+    raw: bytes
+    who: Principal
+    asked: Asked
+    operation: Operation
+    received: float
+
+
+async def _walk(request: _Request, reply: Reply, gone: Gone, *, claimed: Claimed | None = None) -> None:
+    fields, raw, who, asked, operation, received = request
     if isinstance(reply, WireReply):
         decoded = await reply.wire.decode(fields, who=who, reply=reply)
         call = admit.call(
@@ -66,11 +90,12 @@ async def _answer(scope: Scope, asked: Asked, receive: Receive, reply: Reply, *,
         )
     else:
         call = admit.call(fields, raw, operation=operation, who=who, asked=asked, received=received)
-    with Ears(receive) as gone:
-        grounds = await resolve(call)
-        if grounds is not None:
-            await ground(call, grounds)
-        await corridor.run(call, reply, gone)
+    if claimed is not None:
+        claimed.call = call
+    grounds = await resolve(call)
+    if grounds is not None:
+        await ground(call, grounds)
+    await corridor.run(call, reply, gone)
 
 
 async def _describe(scope: Scope, asked: Asked, reply: Reply) -> None:

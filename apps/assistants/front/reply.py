@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import orjson
 
 from apps.gateway import wire
+from apps.gateway.call import Respond
 from apps.gateway.errors import UpstreamError
 from menhir.errors import MenhirError, status_of
 from menhir.telemetry.calls import answered
@@ -19,6 +21,7 @@ Headers = list[tuple[bytes, bytes]]
 JSON: Final = (b"content-type", b"application/json")
 NO_SNIFFING: Final = (b"x-content-type-options", b"nosniff")
 EVENT_STREAM: Final = b"text/event-stream"
+EACH_ANSWERS_OWN: Final = frozenset({NO_SNIFFING[0], b"x-request-id"})
 
 
 class InternalError(MenhirError):
@@ -30,11 +33,12 @@ class InternalError(MenhirError):
 class Reply:
     """One answer to one request; the gateway's `Respond`."""
 
-    __slots__ = ("_request_id", "_send", "ended", "started", "streams")
+    __slots__ = ("_counts", "_request_id", "_send", "ended", "started", "streams")
 
     def __init__(self, send: Send, *, request_id: bytes) -> None:
         self._send = send
         self._request_id = request_id
+        self._counts = True
         self.started = False
         self.ended = False
         self.streams = False
@@ -42,7 +46,8 @@ class Reply:
     async def start(self, status: int, headers: Headers) -> None:
         """Send the status line, with the request's id."""
         self.started = True
-        answered(status)
+        if self._counts:
+            answered(status)
         self.streams = any(name == b"content-type" and value.startswith(EVENT_STREAM) for name, value in headers)
         await self._send(
             {"type": "http.response.start", "status": status, "headers": [*headers, NO_SNIFFING, (b"x-request-id", self._request_id)]}
@@ -71,12 +76,41 @@ class Reply:
                 await self.send(wire.error_event(error), more=False)
             return
         body = self.error_body(error)
-        every = [JSON, (b"content-length", b"%d" % len(body)), *(headers or ())]
+        every = [JSON, (b"content-length", b"%d" % len(body)), *(headers or ()), *getattr(error, "headers", ())]
         if isinstance(error, UpstreamError) and error.retry_after_seconds is not None:
             every.append((b"retry-after", b"%d" % max(1, round(error.retry_after_seconds))))
         await Reply.start(self, status or status_of(error), every)
         await Reply.send(self, body, more=False)
 
+    def onto(self, respond: Respond) -> Self:
+        """Give the same way back, leading to somebody who keeps what the client would be sent."""
+
+        async def send(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = [pair for pair in message["headers"] if pair[0] not in EACH_ANSWERS_OWN]
+                await respond.start(message["status"], headers)
+            else:
+                await respond.send(message.get("body", b""), message.get("more_body", False))
+
+        other = copy.copy(self)
+        other._send, other._counts = send, False  # noqa: SLF001 - one of ourselves
+        return other
+
     def error_body(self, error: MenhirError) -> bytes:
         """Give the body that says what went wrong."""
         return orjson.dumps(wire.error_body(error))
+
+
+class Bare:
+    """The way back for what is in the client's own wire already."""
+
+    def __init__(self, reply: Reply) -> None:
+        self._reply = reply
+
+    async def start(self, status: int, headers: Headers) -> None:
+        """Send the status line."""
+        await Reply.start(self._reply, status, headers)
+
+    async def send(self, data: bytes, more: bool) -> None:  # noqa: FBT001 - ASGI's own word order
+        """Send a part of the body."""
+        await Reply.send(self._reply, data, more)

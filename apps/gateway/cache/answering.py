@@ -101,6 +101,7 @@ def _depart(call: Call, route: ResolvedRoute, key: bytes, walk: Walk, meaning: M
     shared: Call = msgspec.structs.replace(call, preface=None, wants_usage=True)
 
     async def fly(recording: ChatRecording, gone: Gone) -> None:
+        recording.call = shared
         try:
             await walk(shared, route, recording, gone)
             if (
@@ -146,7 +147,7 @@ class _Client(Follower):
             if not more and self._call.wants_usage:
                 data = self._recording.usage + data
         if not more:
-            self._call.completed = True
+            self._call.completed = self._recording.completed
         if data or not more:
             await self.respond.send(data, more)
 

@@ -64,7 +64,7 @@ class Flight(Generic[R]):
             yield
         finally:
             self._followers -= 1
-            if not self._followers and not self.over:
+            if not self._followers and not self.over and not self.recording.ended:
                 if self._linger:
                     self._farewell = asyncio.get_running_loop().call_later(self._linger, self.gone.set)
                 else:

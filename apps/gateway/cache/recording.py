@@ -19,6 +19,7 @@ from apps.gateway.wire import read_chunk
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from apps.gateway.call import Call
     from apps.gateway.relay import Headers
 
 KEPT_BYTES: Final = 1024 * 1024
@@ -141,6 +142,13 @@ class Recording:
 
 class ChatRecording(Recording):
     """An answer in OpenAI's chat wire; of a stream, the usage chunk stands aside."""
+
+    call: Call | None = None
+
+    @property
+    def completed(self) -> bool:
+        """Whether it was answered to its end and without error, as far as is known."""
+        return self.call is not None and self.call.completed
 
     async def send(self, data: bytes, more: bool) -> None:  # noqa: FBT001 - ASGI's own word order
         """Keep a part, and the usage chunk by itself."""
