@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from apps.gateway.upstreams import anthropic, embedder, extract, openai
+from apps.gateway.upstreams import anthropic, embedder, extract, gemini, openai
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 UPSTREAMS: Mapping[str, Upstream] = {
     "openai": openai.adapter,
     "anthropic": anthropic.adapter,
+    "gemini": gemini.adapter,
     "embedder": embedder.adapter,
     "extract": extract.adapter,
 }

@@ -21,7 +21,7 @@ from apps.gateway.upstreams.anthropic.decode import whole
 from apps.gateway.upstreams.anthropic.encode import ANSWER_TOOL
 from apps.gateway.upstreams.anthropic.errors import error_of
 from apps.gateway.upstreams.anthropic.stream import Stream
-from apps.gateway.wire import error_said, usage_of
+from apps.gateway.wire import usage_of
 
 from peers import claude
 from peers.script import Orders, words_of
@@ -215,9 +215,11 @@ def test_an_answer_of_nothing_is_an_answer():
 
 
 def test_an_error_inside_a_stream():
-    said = chunks(translated(events(error=1, kind="overloaded_error", says="Overloaded")))
-    assert said[-1] == {"error": {"message": "Overloaded", "type": "overloaded_error", "param": None, "code": "overloaded_error"}}
-    assert isinstance(error_said(said[-1]["error"]), UpstreamBusy)
+    with pytest.raises(UpstreamBusy, match="Overloaded"):
+        translated(events(error=1, kind="overloaded_error", says="Overloaded"))
+    with pytest.raises(ContextTooLong) as too_long:
+        translated(events(error=1, kind="invalid_request_error", says="prompt is too long: 2 tokens > 1 maximum"))
+    assert too_long.value.upstream_code == "context_length_exceeded"
 
 
 @pytest.mark.parametrize("orders", [{"malformed": 1}, {"finish": 0, "done": 0}, {"finish": 0}])

@@ -40,6 +40,8 @@ KINDS = [
     Kind("openai", "fake", "chat", fake(gap_ms=1000)),
     Kind("openai", "fake", "embeddings", fake(first_ms=20_000)),
     Kind("anthropic", "fake", "chat", fake(gap_ms=1000)),
+    Kind("gemini", "fake", "chat", fake(gap_ms=1000)),
+    Kind("gemini", "fake", "embeddings", fake(first_ms=20_000)),
     Kind("embedder", "fake", "embeddings", fake(first_ms=20_000)),
     Kind("extract", "extract", "chat", "extract"),
 ]
@@ -69,7 +71,7 @@ def attempt(upstream):
                 kind=kind.name,
                 provider="peer",
                 provider_id=uuid7(),
-                base_url="" if kind.name == "extract" else upstream.base_url,
+                base_url={"extract": "", "gemini": upstream.gemini_url}.get(kind.name, upstream.base_url),
                 credential="",
                 headers={"x-pace-ms": "0"},
                 upstream_model=model or kind.model,

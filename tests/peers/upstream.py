@@ -1,4 +1,4 @@
-"""A small real model server: OpenAI's wire on a real socket, and Anthropic's beside it. It does as it is told and counts.
+"""A small real model server: OpenAI's wire on a real socket, and Anthropic's and Gemini's beside it. It does as it is told and counts.
 
     python tests/peers/upstream.py --port 9100          # by itself, for benchmarks and kill tests
     with Upstream() as upstream: upstream.base_url      # in a thread of its own, for tests
@@ -29,7 +29,7 @@ from aiohttp import web
 
 if __name__ == "__main__":  # run by itself: its own folder is on the path, and `peers` is not
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from peers import claude, said
+from peers import claude, gemini, said
 from peers.script import DIMENSIONS, Orders, encoded, orders_of, prompt_tokens, script, usage_of, vector_of, words_of
 from peers.sending import half, send
 
@@ -68,6 +68,7 @@ class Peer:
         app.router.add_post("/v1/chat/completions", self.chat)
         app.router.add_post("/v1/embeddings", self.embeddings)
         app.router.add_post("/v1/messages", partial(claude.answer, self))
+        app.router.add_post("/v1beta/models/{asked:.+}", partial(gemini.answer, self))
         app.router.add_get("/stats", self.show)
         app.router.add_post("/reset", self.reset)
         return app
@@ -221,6 +222,10 @@ class Upstream:
     @property
     def base_url(self) -> str:
         return f"http://127.0.0.1:{self.port}/v1"
+
+    @property
+    def gemini_url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/v1beta"
 
     @property
     def stats(self) -> Stats:

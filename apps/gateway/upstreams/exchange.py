@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol, Self
 
 from apps.gateway.connection import Unanswered
-from apps.gateway.errors import UpstreamBusy, UpstreamCut, UpstreamDown
+from apps.gateway.errors import UpstreamBusy, UpstreamCut, UpstreamDown, UpstreamError
 from apps.gateway.sse import EventSplitter, data_of
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from apps.gateway.connection import Connection
-    from apps.gateway.errors import UpstreamError
     from apps.gateway.session import Endpoint
     from apps.gateway.upstreams import Attempt
 
@@ -111,7 +110,10 @@ class Interpreter(Protocol):
     """Who reads the stream of another wire, event by event, and says the same in OpenAI's."""
 
     def take(self, said: bytes | None) -> bytes:
-        """Give what an event comes to, perhaps nothing; None is an event without data. Raises UpstreamCut for what cannot be read."""
+        """Give what an event comes to, perhaps nothing; None is an event without data.
+
+        Raises UpstreamCut for what cannot be read, and any other UpstreamError for one that the event tells.
+        """
 
     def end(self) -> bytes:
         """Give what is left to say when the other side has closed the stream; raises UpstreamCut when it had not finished."""
@@ -137,9 +139,12 @@ class Translation(Exchange):
             return
         splitter, interpreter = EventSplitter(), self.interpreter()
         async for data in super().chunks():
-            if said := b"".join([interpreter.take(data_of(event)) for event in splitter.feed(data)]):
+            said, failure = _heard(splitter.feed(data), interpreter)
+            if said:
                 yield said
-        if said := interpreter.take(data_of(splitter.rest)) if splitter.rest else b"":
+            if failure is not None:
+                raise failure
+        if splitter.rest and (said := interpreter.take(data_of(splitter.rest))):
             yield said
         yield interpreter.end()
 
@@ -152,3 +157,14 @@ class Translation(Exchange):
             if size > MAX_ANSWER_BYTES:
                 raise UpstreamDown(f"The upstream `{self._attempt.target.provider}` answered with more than {MAX_ANSWER_BYTES} bytes.")
         return b"".join(parts)
+
+
+def _heard(events: list[bytes], interpreter: Interpreter) -> tuple[bytes, UpstreamError | None]:
+    """Give what these events come to, and the error that ends them: what came before it in the same read was said, and is billed."""
+    said: list[bytes] = []
+    try:
+        for event in events:
+            said.append(interpreter.take(data_of(event)))  # noqa: PERF401 - what was heard before an error counts
+    except UpstreamError as e:
+        return b"".join(said), e
+    return b"".join(said), None

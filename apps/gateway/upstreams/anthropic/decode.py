@@ -9,8 +9,8 @@ import orjson
 
 from apps.gateway.errors import UpstreamDown
 from apps.gateway.upstreams.anthropic.encode import ANSWER_TOOL
+from apps.gateway.upstreams.anthropic.errors import error_in
 from apps.gateway.upstreams.openai.answer import Answer, tool_call, usage_said
-from apps.gateway.wire import error_said
 
 REASONS = {
     "end_turn": "stop",
@@ -47,7 +47,7 @@ def whole(body: bytes, *, by_tool: bool, provider: str, created: int) -> bytes:
     except (msgspec.DecodeError, UnicodeDecodeError) as e:
         raise UpstreamDown(f"The upstream `{provider}` answered with something that is not a message.") from e
     if said.error:
-        raise error_said(said.error)
+        raise error_in(said.error)
     if said.type != "message":
         raise UpstreamDown(f"The upstream `{provider}` answered with something that is not a message.")
     message = _message(said, by_tool=by_tool)

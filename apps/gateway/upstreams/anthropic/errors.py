@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from apps.gateway.errors import UpstreamDown, UpstreamUnfit
 from apps.gateway.upstreams.openai.errors import error_of as error_in_openais_shape
+from apps.gateway.wire import error_said
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,7 +44,15 @@ def error_of(status: int, headers: Mapping[str, str], body: bytes, *, provider: 
     if _is_unpaid(said):
         # Our account's trouble, not the client's: another target may have money left, the same one has not.
         return UpstreamDown(f"The account at the upstream `{provider}` is spent.", upstream_status=status, upstream_code="billing_error")
-    error = error_in_openais_shape(status, headers, body, provider=provider)
+    return _named(error_in_openais_shape(status, headers, body, provider=provider))
+
+
+def error_in(error: Any) -> UpstreamError:
+    """Give the error that stands where a message, or an event of one, should be."""
+    return _named(error_said(error))
+
+
+def _named(error: UpstreamError) -> UpstreamError:
     if isinstance(error, UpstreamUnfit):
         error.upstream_code = error.code  # Anthropic calls all of them `invalid_request_error`; clients know OpenAI's word
     return error

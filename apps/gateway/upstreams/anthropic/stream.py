@@ -11,11 +11,11 @@ from typing import Any
 
 import msgspec
 
-from apps.gateway.errors import UpstreamCut, UpstreamUnfit
+from apps.gateway.errors import UpstreamCut
 from apps.gateway.upstreams.anthropic.decode import THINKING, reason_of, refusal_of, usage_of
 from apps.gateway.upstreams.anthropic.encode import ANSWER_TOOL
-from apps.gateway.upstreams.openai.answer import Answer, error_event, tool_call
-from apps.gateway.wire import error_said
+from apps.gateway.upstreams.anthropic.errors import error_in
+from apps.gateway.upstreams.openai.answer import Answer, tool_call
 
 ALIVE = b": ping\n\n"
 
@@ -96,8 +96,7 @@ class Stream:
             case "message_stop":
                 return self._last()
             case "error":
-                self._ended = True
-                return _error(event.error)
+                raise error_in(event.error)
         return ALIVE
 
     def end(self) -> bytes:
@@ -188,10 +187,3 @@ class Stream:
             self._begun = True
             delta = {"role": "assistant", **delta}
         return self._answer.delta(delta)
-
-
-def _error(error: Any) -> bytes:
-    said = error if isinstance(error, dict) else {}
-    kind, message = str(said.get("type") or "api_error"), str(said.get("message") or "The upstream failed in the middle of its answer.")
-    known = error_said({"type": kind, "message": message})
-    return error_event(message=message, kind=kind, code=known.code if isinstance(known, UpstreamUnfit) else kind)

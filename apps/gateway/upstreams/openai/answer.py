@@ -76,8 +76,3 @@ def tool_call(*, id: str, name: str, arguments: str, index: int | None = None) -
     """
     call = {"id": id, "type": "function", "function": {"name": name, "arguments": arguments}}
     return call if index is None else {"index": index, **call}
-
-
-def error_event(*, message: str, kind: str, code: str | None = None) -> bytes:
-    """Give an error inside a stream."""
-    return b"data: " + orjson.dumps({"error": {"message": message, "type": kind, "param": None, "code": code}}) + b"\n\n"

@@ -160,6 +160,30 @@ def string(part: Part, name: str) -> str:
     return value
 
 
+def function_name(named: Part, *, param: str) -> str:
+    """Give the name in `{"type": "function", "function": {"name": …}}`, be it a tool or a choice; raises UpstreamRefused without one."""
+    function = named.get("function")
+    name = function.get("name") if isinstance(function, dict) else None
+    if not isinstance(name, str):
+        refuse("A function needs a `name`.", param=param)
+    return name
+
+
+def allowed_tools(choice: str | Part | None) -> tuple[str, list[str]] | None:
+    """Give mode and names of a choice among a few of the tools; None for any other choice.
+
+    >>> allowed_tools({"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": [{"function": {"name": "clock"}}]}})
+    ('auto', ['clock'])
+    """
+    if not isinstance(choice, dict) or choice.get("type") != "allowed_tools":
+        return None
+    allowed = choice.get("allowed_tools")
+    tools = allowed.get("tools") if isinstance(allowed, dict) else None
+    if not isinstance(allowed, dict) or not isinstance(tools, list) or not all(isinstance(tool, dict) for tool in tools):
+        refuse("A `tool_choice` of type `allowed_tools` needs `allowed_tools.tools`.", param="tool_choice")
+    return str(allowed.get("mode") or "auto"), [function_name(tool, param="tool_choice") for tool in tools]
+
+
 def data_url(url: str) -> tuple[str, str] | None:
     """Give media type and base64 of a data URL; None for any other.
 
