@@ -280,6 +280,12 @@ def test_who_lost_its_thoughts_does_not_go_on_thinking():
     assert "thinking" in said(messages=loop, tools=[CLOCK], reasoning_effort="low")
 
 
+def test_features_that_are_tried_out_are_asked_for_in_a_header():
+    asked = request(betas=["one-2025", "two"])
+    assert asked.betas == "one-2025,two"
+    assert "betas" not in orjson.loads(asked.body)
+
+
 def test_an_answer_by_a_schema():
     asked = request(response_format=AS_JSON)
     assert orjson.loads(asked.body)["output_config"] == {"format": {"type": "json_schema", "schema": HELD}}
@@ -351,6 +357,7 @@ def test_the_rest():
         ({"tools": [{"type": "function"}]}, "tools"),
         ({"tools": [CLOCK], "tool_choice": "perhaps"}, "tool_choice"),
         ({"reasoning_effort": "enormous"}, "reasoning_effort"),
+        ({"betas": ["one\r\nx-api-key: mine"]}, "betas"),
         ({"response_format": {"type": "json_schema"}}, "response_format"),
     ],
 )

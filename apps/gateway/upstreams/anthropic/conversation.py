@@ -75,7 +75,8 @@ def thoughts_of(message: Message) -> list[Block]:
 
 
 def _use(call: ToolCall) -> Block:
-    return {"type": "tool_use", "id": id_of(call.id), "name": call.function.name, "input": arguments_of(call.function.arguments)}
+    block: Block = {"type": "tool_use", "id": id_of(call.id), "name": call.function.name, "input": arguments_of(call.function.arguments)}
+    return block if call.cache_control is None else {**block, "cache_control": call.cache_control}
 
 
 def _result(message: Message) -> Block:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from apps.gateway.upstreams.anthropic.traits import Traits
     from apps.gateway.upstreams.openai.request import Chat, Part
 
+BETA = re.compile(r"[A-Za-z0-9._-]+")
 ANSWER_TOOL = "answer_in_json"
 ONLY_JSON = "Answer with one JSON object and nothing else: no words around it, no code fence."
 LOWEST_TOP_P_THINKING = 0.95
@@ -32,6 +34,8 @@ class Request(msgspec.Struct, frozen=True):
     body: bytes
     answers_by_tool: bool
     """The answer comes as a call of `ANSWER_TOOL`, because the model has no other way of keeping to a schema."""
+    betas: str = ""
+    """What of Anthropic's tried-out features the client asks for."""
 
 
 def request_of(attempt: Attempt) -> Request:
@@ -62,9 +66,19 @@ def request_of(attempt: Attempt) -> Request:
     if attempt.stream:
         said["stream"] = True
     rest = rest_of(attempt.body)
+    betas = _betas(rest.pop("betas", None))
     if isinstance(rest.get("output_config"), dict):
         rest["output_config"] = {**said.get("output_config", {}), **rest["output_config"]}
-    return Request(orjson.dumps({**said, **rest}), by_tool)
+    return Request(orjson.dumps({**said, **rest}), by_tool, betas)
+
+
+def _betas(names: Any) -> str:
+    """Give the header's value for the `betas` of a body, as Anthropic's own clients name them."""
+    if names is None:
+        return ""
+    if not isinstance(names, list) or not all(isinstance(name, str) and BETA.fullmatch(name) for name in names):
+        refuse("`betas` is a list of names.", param="betas")
+    return ",".join(names)
 
 
 def _format(said: dict[str, Any], chat: Chat, traits: Traits, system: list[Part]) -> bool:

@@ -48,8 +48,10 @@ class AnthropicExchange(Translation):
         self._by_tool = request.answers_by_tool
         to = endpoint(attempt.target.base_url + PATH)
         named = any(name.strip().lower() == VERSION for name in attempt.target.headers)
-        head = head_of(attempt, to, length=len(request.body), credential=CREDENTIAL, more=() if named else SPOKEN)
-        return to, head, request.body
+        more = () if named else SPOKEN
+        if request.betas:
+            more = (*more, f"anthropic-beta: {request.betas}")
+        return to, head_of(attempt, to, length=len(request.body), credential=CREDENTIAL, more=more), request.body
 
     def refusal(self, body: bytes) -> UpstreamError:
         """Read Anthropic's error."""

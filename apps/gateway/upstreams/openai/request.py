@@ -30,6 +30,7 @@ class ToolCall(msgspec.Struct):
     function: Function
     id: str = ""
     extra_content: Any = None
+    cache_control: Part | None = None
 
 
 class Message(msgspec.Struct):
