@@ -1,4 +1,4 @@
-"""`/api/v1/assistants` and `/api/v1/query`."""
+"""`/api/v1/assistants`, `/api/v1/query`, and (in `issuers`) `/api/v1/token-issuers`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from uuid import UUID
 from ninja import Field, Router, Schema, Status
 from pydantic import AfterValidator, ConfigDict, StringConstraints
 
-from apps.assistants import query
+from apps.assistants import issuers, query
 from apps.assistants.errors import UnfitAssistant, UnknownAssistant, UnknownCollection
 from apps.assistants.models import (
     DEFAULT_PASSAGES,
@@ -35,6 +35,7 @@ assistants = Router(tags=["assistants"])
 assistants.add_decorator(in_tenant, mode="operation")
 router = Router(tags=["assistants"])
 router.add_router("", assistants)
+router.add_router("", issuers.router)
 
 Word = Annotated[str, AfterValidator(storable)]
 Name = Annotated[Word, Field(max_length=NAME_LIMIT_CHARACTERS)]

@@ -4,7 +4,6 @@
   x UnknownModel ............. no route of this name
   x MalformedKey ............. an `Idempotency-Key` that is none
   x KeyReused ................ an `Idempotency-Key` that came with another body before
-  x Unsealable ............... a stored credential that no master key of ours opens
   x UpstreamError ............ the other side failed
     + UpstreamBusy             worth another try, here or elsewhere
     + UpstreamDown             not here, not now: go to the next target
@@ -57,12 +56,6 @@ class KeyReused(GatewayError, Conflict):
         """Keep clients from trying again: they do so after a 409."""
         super().__init__(message, param=param)
         self.headers = [(b"x-should-retry", b"false")]
-
-
-class Unsealable(GatewayError, Unavailable):
-    """A stored credential cannot be read."""
-
-    code = "credential_unreadable"
 
 
 class UpstreamError(GatewayError):

@@ -13,15 +13,17 @@ import orjson
 
 from apps.gateway.call import ResolvedRoute, ResolvedTarget
 from apps.gateway.health import health_of
-from apps.gateway.sealing import unseal
 from menhir.postgres import pools, sql
 from menhir.postgres.hot import HotCache
+from menhir.tenancy.sealing import unseal
 
 if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
 KIND = "route"
+PURPOSE = "menhir.gateway.credential"
+"""What a provider's credential is sealed for."""
 RESOLVE_ROUTE = sql.load(__package__, "resolve_route")
 ROUTE_NAMES = sql.load(__package__, "route_names")
 
@@ -97,7 +99,9 @@ def _target(tenant_id: UUID, row: Any) -> ResolvedTarget:
         provider=row.provider,
         provider_id=row.provider_id,
         base_url=row.base_url.rstrip("/"),
-        credential=unseal(bytes(row.sealed), tenant_id=tenant_id, row_id=row.provider_id) if row.sealed is not None else "",
+        credential=unseal(bytes(row.sealed), purpose=PURPOSE, tenant_id=tenant_id, row_id=row.provider_id)
+        if row.sealed is not None
+        else "",
         headers=row.headers,
         upstream_model=row.upstream_model,
         tariff=row.tariff,

@@ -12,7 +12,7 @@ from django.urls import reverse
 
 from apps.gateway.models import Provider, Route
 from menhir.audit.models import Entry
-from menhir.tenancy.models import ApiKey
+from menhir.tenancy.models import ApiKey, TokenIssuer
 from menhir.tenancy.transaction import tenant_transaction
 
 from stage.cast import Person
@@ -20,6 +20,7 @@ from stage.cast import Person
 LISTS = [
     "tenancy_membership",
     "tenancy_apikey",
+    "tenancy_tokenissuer",
     "gateway_provider",
     "gateway_route",
     "assistants_assistant",
@@ -126,6 +127,33 @@ def test_a_provider_and_a_route_are_made_in_the_chosen_tenant(console: Console, 
         route = Route.objects.within(console.owner.tenant).get(name="big")
         assert (route.strategy, route.retries) == ("weighted", 2)
         assert [(target.upstream_model, target.weight) for target in route.targets.all()] == [("big-1", 3)]
+
+
+def test_a_token_issuer_is_made_in_the_chosen_tenant(console: Console, olga: Client) -> None:
+    choose(olga, console)
+    given = {
+        "name": "Login",
+        "issuer": "https://login.example.com/",
+        "algorithms": "HS256",
+        "user_claim": "sub",
+        "scope_value": "inference",
+        "leeway_seconds": "30",
+        "longest_lifetime_seconds": "3600",
+    }
+    assert "Give one of three" in words(olga.post(reverse("admin:tenancy_tokenissuer_add"), given))
+    typed = "typed by an operator, long enough to be one"
+    assert olga.post(reverse("admin:tenancy_tokenissuer_add"), {**given, "secret": typed}).status_code == 302
+    with tenant_transaction(console.owner.tenant):
+        issuer = TokenIssuer.objects.within(console.owner.tenant).get()
+    assert (issuer.has_secret, issuer.audience) == (True, f"menhir:{console.owner.tenant.slug}")
+    page = reverse("admin:tenancy_tokenissuer_change", args=[issuer.id])
+    assert typed not in words(olga.get(page))
+    assert olga.post(page, {**given, "audience": "menhir:globex"}).status_code == 200
+    assert olga.post(page, {**given, "name": "Sign-in", "audience": issuer.audience}).status_code == 302
+    with tenant_transaction(console.owner.tenant):
+        again = TokenIssuer.objects.within(console.owner.tenant).get()
+        assert (again.name, bytes(again.sealed)) == ("Sign-in", bytes(issuer.sealed))
+        assert Entry.objects.within(console.owner.tenant).filter(noun="tokenissuer").count() == 2
 
 
 def test_keys_are_revoked_from_the_list(console: Console, olga: Client) -> None:

@@ -18,7 +18,7 @@ from apps.assistants.front.asked import Asked, Scope
 from apps.gateway.call import Call, Operation
 from menhir.errors import TooLarge, Unauthenticated
 from menhir.postgres.ids import uuid7
-from menhir.tenancy import authentication
+from menhir.tenancy import authentication, tokens
 from menhir.tenancy.principal import INFERENCE, Principal
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -39,9 +39,17 @@ async def principal(scope: Scope, asked: Asked) -> Principal:
     Callers inside the process hand over their principal in the scope's state, which no client can reach.
     """
     known = scope.get("state", {}).get("principal")
-    who = known if isinstance(known, Principal) else await authentication.principal_of_key(_bearer(asked))
+    who = known if isinstance(known, Principal) else await _admitted(asked)
     who.require(INFERENCE)
     return who
+
+
+async def _admitted(asked: Asked) -> Principal:
+    """Who holds the credential: a program with a key of ours, or somebody with a token of his tenant's."""
+    given = _bearer(asked)
+    if given.startswith(tokens.PREFIX):
+        return await tokens.principal_of_token(given, asked.organization)
+    return await authentication.principal_of_key(given)
 
 
 async def body(asked: Asked, receive: Receive) -> bytes:

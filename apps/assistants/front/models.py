@@ -28,7 +28,8 @@ async def names(who: Principal) -> list[tuple[str, datetime]]:
     """Give every name, and since when it is there."""
     routes = await routing.names(who.tenant_id)
     assistants = await resolution.every(who.tenant_id)
-    return [*((ASSISTANT_PREFIX + assistant.slug, assistant.created_at) for assistant in assistants), *routes]
+    known = [*((ASSISTANT_PREFIX + assistant.slug, assistant.created_at) for assistant in assistants), *routes]
+    return [one for one in known if who.may_use(one[0])]
 
 
 async def since(who: Principal, name: str) -> datetime:

@@ -45,6 +45,8 @@ async def resolve(call: Call) -> Grounds | None:
     """
     chats = call.operation == "chat"
     wanted, options = (call.body.pop("prompt", None), call.body.pop("menhir", None)) if chats else (None, None)
+    if call.principal.models is not None and not call.principal.may_use(call.model):
+        raise UnknownModel(f"There is no model `{call.model}` for you.", param="model")
     if call.model.startswith(ASSISTANT_PREFIX):
         if not chats:
             raise MalformedRequest("An assistant answers questions; it makes no embeddings.", param="model")

@@ -9,9 +9,9 @@ from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from apps.gateway.routing import KIND
-from apps.gateway.sealing import seal
+from apps.gateway.routing import KIND, PURPOSE
 from menhir.tenancy.models import HotModel
+from menhir.tenancy.sealing import SealedField, seal
 
 
 class Provider(HotModel):
@@ -36,7 +36,7 @@ class Provider(HotModel):
     base_url = models.URLField(
         _("base URL"), max_length=500, blank=True, help_text=_("Up to and including its version, such as /v1; empty for what is built in.")
     )
-    sealed = models.BinaryField(_("sealed credential"), null=True, blank=True, editable=False)
+    sealed = SealedField(_("sealed credential"), purpose=PURPOSE, null=True, blank=True, editable=False)
     headers = models.JSONField(_("extra headers"), default=dict, blank=True, help_text=_("Sent with every request."))
     tariff = models.CharField(
         _("price list"), max_length=60, blank=True, help_text=_("Whose prices apply, such as “openai”; empty for what costs nothing.")
@@ -70,4 +70,4 @@ class Provider(HotModel):
 
     def set_credential(self, secret: str) -> None:
         """Seal a credential into this row, replacing the one before; an empty one takes it away. It is saved by `save()`."""
-        self.sealed = seal(secret, tenant_id=self.tenant_id, row_id=self.id) if secret else None
+        self.sealed = seal(secret, purpose=PURPOSE, tenant_id=self.tenant_id, row_id=self.id) if secret else None

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from django import forms
 from django.contrib import admin, messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
@@ -13,8 +14,9 @@ from django.template.response import TemplateResponse
 from django.urls import path, reverse
 from django.utils.translation import gettext, gettext_lazy
 from unfold.admin import ModelAdmin, TabularInline
+from unfold.widgets import UnfoldAdminPasswordWidget
 
-from menhir.tenancy.models import ApiKey, Membership, Tenant
+from menhir.tenancy.models import ApiKey, Membership, Tenant, TokenIssuer
 
 SESSION_KEY = "staff_tenant"
 DEEDS = "menhir_deeds"
@@ -201,3 +203,47 @@ class ApiKeyAdmin(ReadOnly):
             key.revoke()
         self.remember(request, "revoked", queryset)
         self.message_user(request, gettext("The keys are revoked."), messages.SUCCESS)
+
+
+class TokenIssuerForm(forms.ModelForm):  # type: ignore[type-arg]
+    """An issuer, whose shared secret can be set and never read."""
+
+    secret = forms.CharField(
+        label=gettext_lazy("Shared secret"),
+        required=False,
+        widget=UnfoldAdminPasswordWidget(attrs={"autocomplete": "new-password"}),
+        help_text=gettext_lazy("Sealed when saved. Left empty, the present one stays."),
+    )
+
+    def clean(self) -> dict[str, Any] | None:
+        """Let the model judge the whole, the secret included."""
+        found = super().clean()
+        self.instance.typed_secret = self.cleaned_data.get("secret", "")
+        return found
+
+
+@admin.register(TokenIssuer)
+class TokenIssuerAdmin(OfTenant):
+    """Whose tokens the chosen tenant accepts."""
+
+    form = TokenIssuerForm
+    list_display = ("name", "issuer", "audience", "algorithms")
+    search_fields = ("name", "issuer")
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **options: Any) -> Any:  # noqa: FBT001, FBT002  # Django's signature
+        """A form whose new issuer is the chosen tenant's from the start: what its audience may be depends on whose it is."""
+        form = super().get_form(request, obj, change, **options)
+        tenant_id = chosen_tenant_id(request)
+
+        class OfChosenTenant(form):  # type: ignore[misc, valid-type]
+            def __init__(self, *args: Any, **values: Any) -> None:
+                super().__init__(*args, **values)
+                self.instance.tenant_id = tenant_id or self.instance.tenant_id
+
+        return OfChosenTenant
+
+    def save_model(self, request: HttpRequest, obj: TokenIssuer, form: Any, change: bool) -> None:  # noqa: FBT001  # Django's signature
+        """Seal what was typed."""
+        if secret := form.cleaned_data.get("secret"):
+            obj.set_secret(secret)
+        obj.keep()

@@ -51,13 +51,15 @@ class Principal:
 
     tenant_id: UUID
     tenant_slug: str
-    kind: Literal["key", "user", "system"]
+    kind: Literal["key", "user", "end_user", "system"]
     id: UUID | None
     name: str
     role: Role | None
     scopes: frozenset[str]
     unit: str | None = None
     """The person behind the calls, where somebody vouches for him: whose own limits apply, who is assigned to an arm."""
+    models: frozenset[str] | None = None
+    """What he may name in `model`; None for everything there is."""
 
     @property
     def key_id(self) -> UUID | None:
@@ -68,6 +70,10 @@ class Principal:
     def user_id(self) -> UUID | None:
         """The person, when it is one."""
         return self.id if self.kind == "user" else None
+
+    def may_use(self, model: str) -> bool:
+        """Whether he may name this model."""
+        return self.models is None or model in self.models
 
     def require(self, scope: str) -> None:
         """Raise Forbidden, naming the scope, unless it is held."""

@@ -11,6 +11,7 @@
 | `MENHIR_EMBEDDER_URL` | `http://127.0.0.1:8090` | where the embedder answers |
 | `MENHIR_RESPONSES_KEEP_DAYS` | 30 | how long a stored response is kept |
 | `MENHIR_LOG_LEVEL` | INFO | DEBUG, INFO, WARNING or ERROR |
+| `MENHIR_PRIVATE_NETWORKS` | none | networks that URLs in a tenant's configuration may lead into, such as `10.0.0.0/8` |
 | `MENHIR_METRICS_TOKEN` | this machine alone | who may read `/metrics`, as a bearer token |
 | `MENHIR_SMTP_URL` | files in `MENHIR_HOME/mail` | `smtp://user:password@host:port` |
 """
@@ -18,12 +19,12 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import logging
 import os
 import secrets
 import tempfile
 from collections.abc import Callable
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import TypeVar
 
@@ -31,9 +32,10 @@ from django.core.exceptions import ImproperlyConfigured
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
 
+from menhir.tenancy import masterkeys
+
 T = TypeVar("T")
-ROOT = Path(__file__).resolve().parents[3]
-MASTER_KEY_BYTES = 32
+ROOT: Path = Path(__file__).resolve().parents[3]
 
 
 def text(name: str, default: str) -> str:
@@ -92,18 +94,22 @@ def secret_key(folder: Path) -> str:
     return os.environ.get("MENHIR_SECRET_KEY") or _kept(folder / "secret-key", lambda: secrets.token_urlsafe(48))
 
 
-def master_keys(folder: Path) -> tuple[bytes, ...]:
-    """The keys that seal credentials, the current one first."""
-    raw = os.environ.get("MENHIR_MASTER_KEYS") or _kept(
-        folder / "master-keys", lambda: base64.b64encode(secrets.token_bytes(MASTER_KEY_BYTES)).decode()
-    )
+def networks(name: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    """A comma-separated list of networks, such as 10.0.0.0/8."""
     try:
-        keys = tuple(base64.b64decode(word, validate=True) for word in raw.split(","))
-    except binascii.Error as e:
-        raise ImproperlyConfigured("MENHIR_MASTER_KEYS must be base64, separated by commas.") from e
-    if any(len(key) != MASTER_KEY_BYTES for key in keys):
-        raise ImproperlyConfigured(f"Each of MENHIR_MASTER_KEYS must hold {MASTER_KEY_BYTES} bytes.")
-    return keys
+        return tuple(ip_network(word) for word in words(name, []))
+    except ValueError as e:
+        raise ImproperlyConfigured(f"{name} must be networks such as 10.0.0.0/8, separated by commas: {e}.") from e
+
+
+def master_keys(folder: Path) -> tuple[tuple[bytes, ...], Path | None]:
+    """The keys that seal credentials, the current one first, and the file that they stand in unless the environment gives them."""
+    given, path = os.environ.get("MENHIR_MASTER_KEYS"), folder / "master-keys"
+    raw = given or _kept(path, lambda: base64.b64encode(secrets.token_bytes(masterkeys.KEY_BYTES)).decode())
+    try:
+        return masterkeys.parse(raw), None if given else path
+    except ValueError as e:
+        raise ImproperlyConfigured(f"MENHIR_MASTER_KEYS {e}.") from e
 
 
 def _kept(path: Path, make: Callable[[], str]) -> str:

@@ -22,7 +22,7 @@ _public = urlsplit(MENHIR_PUBLIC_URL)
 _https = _public.scheme == "https"
 
 SECRET_KEY = environment.secret_key(MENHIR_HOME)
-MENHIR_MASTER_KEYS = environment.master_keys(MENHIR_HOME)
+MENHIR_MASTER_KEYS, MENHIR_MASTER_KEYS_FILE = environment.master_keys(MENHIR_HOME)
 DEBUG = False
 ALLOWED_HOSTS = environment.words("MENHIR_HOSTS", ["localhost", "127.0.0.1", "[::1]", _public.hostname or "localhost"])
 CSRF_TRUSTED_ORIGINS = [MENHIR_PUBLIC_URL]
@@ -35,6 +35,7 @@ MENHIR_UPLOAD_LIMIT_BYTES = environment.number("MENHIR_UPLOAD_LIMIT_BYTES", 25 *
 MENHIR_BODY_LIMIT_BYTES = environment.number("MENHIR_BODY_LIMIT_BYTES", 10 * 1024 * 1024, least=1024)
 DATA_UPLOAD_MAX_MEMORY_SIZE = MENHIR_UPLOAD_LIMIT_BYTES + 1024 * 1024
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 2_000
+MENHIR_PRIVATE_NETWORKS = environment.networks("MENHIR_PRIVATE_NETWORKS")
 
 # --- Retention --------------------------------------------------------------------------------------------------------
 MENHIR_KEEP_DAYS = {"assistants_response": environment.number("MENHIR_RESPONSES_KEEP_DAYS", 30, least=1, most=36_600)}

@@ -74,6 +74,7 @@ UNFOLD: dict[str, Any] = {
                 "items": [
                     _link(_("Members"), "group", "tenancy_membership"),
                     _link(_("API keys"), "key", "tenancy_apikey"),
+                    _link(_("Token issuers"), "verified_user", "tenancy_tokenissuer"),
                     _link(_("Providers"), "dns", "gateway_provider"),
                     _link(_("Routes"), "route", "gateway_route"),
                     _link(_("Assistants"), "smart_toy", "assistants_assistant"),

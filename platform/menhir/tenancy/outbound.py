@@ -1,0 +1,107 @@
+"""Addresses that a tenant names and this process shall call: public ones, unless an operator has opened a network of his own.
+
+Without this, whoever may write a URL into his configuration could read what only this machine can reach: a cloud's metadata, the database's
+neighbours. The name is resolved once, every address it has is looked at, and the connection goes to the one that was looked at: a name
+that changes its mind in between gains nothing. Redirects are not followed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from django.conf import settings
+
+from menhir.errors import Invalid, Unavailable
+
+if TYPE_CHECKING:
+    from urllib.parse import SplitResult
+
+DEFAULT_PORTS = {"https": 443, "http": 80}
+
+
+class AddressRefused(Invalid):
+    """This address may not be called from here."""
+
+    code = "address_refused"
+
+
+class NoAnswer(Unavailable):
+    """An address that was configured does not answer."""
+
+    code = "no_answer"
+
+
+def check(url: str, *, param: str | None = None) -> SplitResult:
+    """Read a URL as far as it can be judged by its looks; raises AddressRefused."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as e:
+        raise AddressRefused("This is no URL.", param=param) from e
+    if parts.scheme not in DEFAULT_PORTS or not parts.hostname or port == 0:
+        raise AddressRefused("Give a URL that begins with https://.", param=param)
+    if parts.username is not None or parts.password is not None:
+        raise AddressRefused("A URL with a password in it is not called.", param=param)
+    if parts.scheme == "http" and not settings.MENHIR_PRIVATE_NETWORKS:
+        raise AddressRefused("Give a URL that begins with https://.", param=param)
+    return parts
+
+
+async def get(url: str, *, most_bytes: int, seconds: float) -> bytes:
+    """The body of a 200. Raises AddressRefused, or NoAnswer for anything else than 200, too large or too late."""
+    import httpx2  # a process that calls nobody need not hold it
+
+    parts = check(url)
+    port = parts.port or DEFAULT_PORTS[parts.scheme]
+    host = parts.hostname or ""
+    try:
+        async with asyncio.timeout(seconds):
+            address = await _address(host, port, scheme=parts.scheme)
+            literal = f"[{address}]" if address.version == 6 else str(address)  # noqa: PLR2004 - the version of IP
+            target = httpx2.URL(url).copy_with(host=literal.strip("[]"))
+            named = f"[{host}]" if ":" in host else host
+            authority = named if port == DEFAULT_PORTS[parts.scheme] else f"{named}:{port}"
+            async with (
+                httpx2.AsyncClient(trust_env=False, follow_redirects=False, timeout=seconds) as client,
+                client.stream("GET", target, headers={"host": authority}, extensions={"sni_hostname": host}) as answer,
+            ):
+                if answer.status_code != 200:  # noqa: PLR2004 - OK
+                    raise NoAnswer(f"{host} answered with status {answer.status_code}.")
+                body = b""
+                async for part in answer.aiter_bytes():
+                    body += part
+                    if len(body) > most_bytes:
+                        raise NoAnswer(f"{host} answered with more than {most_bytes} bytes.")
+                return body
+    except TimeoutError as e:
+        raise NoAnswer(f"{host} did not answer within {seconds:g} seconds.") from e
+    except (httpx2.HTTPError, OSError) as e:
+        raise NoAnswer(f"{host} cannot be reached.") from e
+
+
+async def _address(host: str, port: int, *, scheme: str) -> IPv4Address | IPv6Address:
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as e:
+        raise NoAnswer(f"{host} is not known.") from e
+    addresses = [ip_address(str(entry[4][0]).partition("%")[0]) for entry in found]
+    if not addresses or not all(is_open(address, scheme=scheme) for address in addresses):
+        raise AddressRefused(f"{host} is not a public address.")
+    return addresses[0]
+
+
+def is_open(address: IPv4Address | IPv6Address, *, scheme: str = "https") -> bool:
+    """Whether an address may be called: a public one over https, one of the operator's networks in whatever way.
+
+    >>> [is_open(ip_address(word)) for word in ("8.8.8.8", "127.0.0.1", "10.0.0.1", "169.254.169.254", "::1", "::ffff:10.0.0.1")]
+    [True, False, False, False, False, False]
+    """
+    plain = address.ipv4_mapped if isinstance(address, IPv6Address) and address.ipv4_mapped is not None else address
+    if any(plain.version == network.version and plain in network for network in settings.MENHIR_PRIVATE_NETWORKS):
+        return True
+    embedded = isinstance(plain, IPv6Address) and (plain.sixtofour is not None or plain.teredo is not None)
+    return scheme == "https" and plain.is_global and not plain.is_multicast and not embedded
