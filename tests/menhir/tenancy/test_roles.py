@@ -25,7 +25,7 @@ FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace CROSS JOIN aclexpl
 WHERE n.nspname IN ('public', 'menhir') AND a.grantee = %s::regrole GROUP BY c.relname
 """
 EXECUTORS = """
-SELECT p.proname, array_agg(a.grantee::regrole::text ORDER BY 1)
+SELECT p.proname, array_agg(a.grantee::regrole::text ORDER BY a.grantee::regrole::text)
 FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace CROSS JOIN aclexplode(p.proacl) a
 WHERE p.prosecdef AND n.nspname IN ('public', 'menhir') AND a.grantee <> p.proowner GROUP BY p.oid, p.proname
 """
@@ -43,6 +43,9 @@ def test_the_gateway_reads_configuration_and_appends_to_the_ledger(owner):
     grants = dict(owner.execute(GRANTS, ["menhir_gateway"]).fetchall())
     assert grants.pop("metering_process") == ["DELETE", "INSERT", "SELECT", "UPDATE"]
     assert {grants.pop("metering_call")[0], grants.pop("metering_settlement")[0]} == {"INSERT"}
+    assert grants.pop("assistants_response") == ["INSERT"]
+    assert grants.pop("gateway_cached_answer") == grants.pop("gateway_idempotent_call") == ["DELETE", "INSERT", "SELECT", "UPDATE"]
+    assert grants.pop("gateway_cached_embedding") == ["DELETE", "INSERT", "SELECT"]
     assert grants == {table: ["SELECT"] for table in CONFIGURATION}
 
 
@@ -58,7 +61,7 @@ def test_what_looks_across_tenants_is_executed_by_those_who_need_it(owner):
     executors = dict(owner.execute(EXECUTORS).fetchall())
     both = {name for name, roles in executors.items() if roles == ["menhir_app", "menhir_gateway"]}
     assert both == {"find_key", "ensure_day_partitions", "drop_old_day_partitions"}
-    assert {name for name, roles in executors.items() if roles == ["menhir_gateway"]} == {"metering_sweep"}
+    assert {name for name, roles in executors.items() if roles == ["menhir_gateway"]} == {"metering_sweep", "find_issuers"}
     assert {name for name, roles in executors.items() if roles == ["menhir_app"]} == {
         "tenants_of",
         "search_chunks",
@@ -70,7 +73,7 @@ def test_what_looks_across_tenants_is_executed_by_those_who_need_it(owner):
         "journal_sweep",
         "journal_prune",
     }
-    assert len(executors) == 13
+    assert len(executors) == 14
 
 
 def test_running_roles_are_nothing_special(owner):
