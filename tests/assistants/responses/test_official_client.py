@@ -166,7 +166,7 @@ def test_an_answer_that_ends_too_early_is_incomplete(acmes: Company, actor: Acto
         response = client.responses.create(model="actor", input="?", max_output_tokens=2)
     assert (response.status, response.incomplete_details.reason) == ("incomplete", reason)
     assert response.output[0].status == "incomplete"
-    assert actor.stats.bodies[-1]["max_completion_tokens"] == 2
+    assert actor.stats.bodies[-1]["max_tokens"] == 2
     assert client.responses.retrieve(response.id).status == "incomplete"
 
 
