@@ -17,6 +17,7 @@ from apps.assistants.front.resolve import resolve
 from apps.assistants.front.wires import registry
 from apps.assistants.front.wires.frame import WireReply
 from apps.gateway import corridor, idempotency
+from apps.gateway.cache import shortcut
 from apps.gateway.call import Operation
 from apps.gateway.hangup import Ears, Gone
 from apps.gateway.idempotency import Claimed
@@ -60,6 +61,11 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
 async def _answer(scope: Scope, asked: Asked, receive: Receive, reply: Reply, *, operation: Operation, received: float) -> None:
     who = await admit.principal(scope, asked)
     raw = await admit.body(asked, receive)
+    if operation == "chat" and asked.cache_control is None and asked.idempotency_key is None and type(reply) is Reply:
+        found = shortcut.find(who, raw)
+        if found is not None:
+            await shortcut.tell(*found, who, reply, received=received)
+            return
     fields = admit.parsed(raw)
     request = _Request(fields, raw, who, asked, operation, received)
     with Ears(receive) as gone:
@@ -83,6 +89,7 @@ class _Request(NamedTuple):
 
 async def _walk(request: _Request, reply: Reply, gone: Gone, *, claimed: Claimed | None = None) -> None:
     fields, raw, who, asked, operation, received = request
+    since = shortcut.generation()
     if isinstance(reply, WireReply):
         decoded = await reply.wire.decode(fields, who=who, reply=reply)
         call = admit.call(
@@ -96,6 +103,8 @@ async def _walk(request: _Request, reply: Reply, gone: Gone, *, claimed: Claimed
     if grounds is not None:
         await ground(call, grounds)
     await corridor.run(call, reply, gone)
+    if call.kept is not None and grounds is None and type(reply) is Reply:
+        shortcut.learn(call, since=since)
 
 
 async def _describe(scope: Scope, asked: Asked, reply: Reply) -> None:

@@ -19,9 +19,12 @@ from apps.gateway.cache.key import key_of
 from apps.gateway.cache.recording import OK, ChatRecording, events_of
 from apps.gateway.errors import UpstreamBusy, UpstreamDown, UpstreamError
 from apps.gateway.hangup import HungUp
+from apps.gateway.measuring import measure
+from apps.gateway.settle import Tally
 from apps.gateway.sse import data_of
 from apps.gateway.wire import DONE_EVENT, preface_event, read_chunk
 from menhir.errors import MenhirError
+from menhir.metering.entries import NO_USAGE
 from menhir.metering.ledger import Note, ledger
 
 if TYPE_CHECKING:
@@ -213,7 +216,8 @@ def told_headers(call: Call, route: ResolvedRoute, provider: bytes, *, how: byte
 
 
 def note(call: Call, route: ResolvedRoute) -> None:
-    """Tell the ledger of a call that was answered without an upstream."""
+    """Tell the ledger, and whoever measures, of a call that was answered without an upstream."""
+    measure(call, Tally(), NO_USAGE, outcome="completed", status=OK, error_code=None, provider="cache")
     who = call.principal
     ledger.note(
         Note(

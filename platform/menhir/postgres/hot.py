@@ -25,6 +25,7 @@ MOST_ENTRIES = 50_000
 
 V = TypeVar("V")
 _caches: WeakSet[HotCache[Any]] = WeakSet()
+_watching: list[Callable[[UUID | None], None]] = []
 Owner = UUID | None
 """Whose entry it is; None is for what is looked up before a tenant is known, and is evicted by any tenant's bell of its kind."""
 
@@ -38,10 +39,27 @@ def notify_changed(kind: str, tenant_id: UUID) -> None:
     transaction.on_commit(lambda: _forget(kind, tenant_id))
 
 
+def on_change(callback: Callable[[UUID | None], None]) -> None:
+    """Call back with each tenant of whom anything changed, of whatever kind; with None when it may be anybody's.
+
+    For what is derived from configuration of many kinds. It is true only while `listener.connected`.
+    """
+    if not _watching:
+        listener.subscribe(CHANNEL, lambda payload: _tell(UUID(payload.partition(" ")[2])))
+        listener.on_reconnect(lambda: _tell(None))
+    _watching.append(callback)
+
+
+def _tell(tenant_id: UUID | None) -> None:
+    for callback in _watching:
+        callback(tenant_id)
+
+
 def _forget(kind: str, tenant_id: UUID) -> None:
     for cache in tuple(_caches):
         if cache.kind == kind:
             cache.evict(tenant_id)
+    _tell(tenant_id)
 
 
 class HotCache(Generic[V]):
