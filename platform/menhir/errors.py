@@ -17,6 +17,7 @@ The docstring of a class is its default message. What a status is, is said once:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 
@@ -24,6 +25,8 @@ class MenhirError(Exception):
     """Something went wrong."""
 
     code: ClassVar[str] = "menhir_error"
+    headers: Sequence[tuple[bytes, bytes]] = ()
+    """What the answer says besides, such as when to try again."""
 
     def __init__(self, message: str | None = None, *, param: str | None = None) -> None:
         self.message = message or (type(self).__doc__ or "").strip().split("\n\n")[0]

@@ -52,6 +52,8 @@ class Opening(msgspec.Struct, frozen=True, gc=False, rename={"call_id": "id"}):
     estimate: Decimal
     parent_id: UUID | None = None
     """The client's call that this belongs to, as a leg of its fan-out or as its shadow: it costs, but it is no call of a client's."""
+    unit: str | None = None
+    """Whose call it is among the callers of one key."""
 
 
 class Settlement(msgspec.Struct, frozen=True, gc=False):

@@ -5,7 +5,10 @@ from __future__ import annotations
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
+from menhir.metering.limits.models import Lease, Limit, LimitEvent, Meter
 from menhir.tenancy.models import TenantModel
+
+__all__ = ["Call", "Lease", "Limit", "LimitEvent", "Meter", "Settlement"]
 
 
 class Call(TenantModel):
@@ -18,6 +21,7 @@ class Call(TenantModel):
     route = models.TextField(_("route"))
     api_key_id = models.UUIDField(null=True)
     user_id = models.UUIDField(null=True)
+    unit = models.TextField(_("user"), null=True)  # noqa: DJ001 - nobody is not a name
     assistant_id = models.UUIDField(null=True)
     prompt_version_id = models.UUIDField(null=True)
     stream = models.BooleanField(_("streamed"))

@@ -5,14 +5,14 @@
 WITH opened AS (
     INSERT INTO metering_call (
         tenant_id, opened_at, id, process_id, operation, model, route, api_key_id, user_id, assistant_id, prompt_version_id, stream, estimate,
-        parent_id
+        parent_id, unit
     )
     SELECT
         tenant_id, opened_at, id, $3::uuid, operation, model, route, api_key_id, user_id, assistant_id, prompt_version_id, stream, estimate,
-        parent_id
+        parent_id, unit
     FROM json_to_recordset($1::json) AS call (
         tenant_id uuid, opened_at timestamptz, id uuid, operation text, model text, route text, api_key_id uuid, user_id uuid,
-        assistant_id uuid, prompt_version_id uuid, stream boolean, estimate numeric, parent_id uuid
+        assistant_id uuid, prompt_version_id uuid, stream boolean, estimate numeric, parent_id uuid, unit text
     )
     ON CONFLICT DO NOTHING
 )

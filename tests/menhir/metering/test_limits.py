@@ -1,0 +1,238 @@
+"""Limits within one process, on a real PostgreSQL: what passes, what is refused, and what comes back."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+
+from menhir.errors import LimitReached, Unavailable
+from menhir.metering.errors import QuotaExceeded, RateLimitExceeded
+from menhir.metering.limits import Limits
+from menhir.postgres.ids import uuid7
+
+CALLER = {"key_id": None, "user": None, "route": "r"}
+
+
+async def hold(limits, tenant, *, tokens=0, money="0", **caller):
+    meters = await limits.meters(tenant.id, **{**CALLER, **caller})
+    return await limits.hold(meters, tokens=tokens, money=Decimal(money))
+
+
+async def passes(limits, tenant, **wanted):
+    """Whether a call passes; it ends at once, having used what it held."""
+    try:
+        held = await hold(limits, tenant, **wanted)
+    except LimitReached:
+        return False
+    held.settle(tokens=wanted.get("tokens", 0), cost=Decimal(wanted.get("money", "0")))
+    return True
+
+
+async def test_a_tenant_without_limits_has_no_meters(limits, acme, globex, limit):
+    await limit(globex)
+    assert await limits.meters(acme.id, **CALLER) is None
+
+
+@pytest.mark.parametrize("at_once", [1, 40])
+async def test_exactly_as_many_as_allowed_pass(limits, acme, limit, at_once):
+    await limit(acme, amount=10)
+    results = []
+    for _ in range(40 // at_once):
+        results += await asyncio.gather(*(passes(limits, acme) for _ in range(at_once)))
+    assert results.count(True) == 10
+
+
+async def test_each_key_has_its_own_and_a_named_one_another(limits, acme, limit, alice):
+    from menhir.tenancy.models import ApiKey
+
+    def first():
+        from menhir.tenancy.transaction import tenant_transaction
+
+        with tenant_transaction(acme):
+            return ApiKey.issue(acme, name="rich")[0]
+
+    rich = await asyncio.to_thread(first)
+    await limit(acme, "key", amount=2)
+    await limit(acme, "key", str(rich.id), amount=5)
+    for key_id, allowed in ((uuid7(), 2), (uuid7(), 2), (rich.id, 5)):
+        assert [await passes(limits, acme, key_id=key_id) for _ in range(7)].count(True) == allowed
+    assert await limits.meters(acme.id, **CALLER) is None
+
+
+async def test_a_refused_call_burns_nothing_of_the_other_meters(limits, acme, limit):
+    await limit(acme, "user", amount=1)
+    await limit(acme, metric="tokens", amount=1000)
+    await limit(acme, metric="money", period="day", amount="1")
+    await limit(acme, metric="parallel", period="", amount=5)
+    await limit(acme, amount=8)
+    assert [await passes(limits, acme, user="a", tokens=100, money="0.1") for _ in range(20)].count(True) == 1
+    # A call that may never pass takes nothing either.
+    assert not await passes(limits, acme, user="z", tokens=1001)
+    assert [await passes(limits, acme, user=str(number), tokens=100, money="0.1") for number in range(20)].count(True) == 7
+
+
+async def test_tokens_are_settled_with_what_was_used(limits, acme, limit):
+    await limit(acme, metric="tokens", amount=1000)
+    one = await hold(limits, acme, tokens=900)
+    assert not await passes(limits, acme, tokens=200)
+    one.settle(tokens=100, cost=Decimal(0))
+    one.settle(tokens=900, cost=Decimal(0))
+    one.release()
+    assert await passes(limits, acme, tokens=900)
+    assert not await passes(limits, acme, tokens=1)
+
+
+async def test_who_uses_more_than_held_leaves_a_debt_for_the_next(limits, acme, limit, look):
+    made = await limit(acme, metric="tokens", amount=1000)
+    (await hold(limits, acme, tokens=100)).settle(tokens=700, cost=Decimal(0))
+    assert not await passes(limits, acme, tokens=301)
+    assert await passes(limits, acme, tokens=300)
+    assert not await passes(limits, acme, tokens=1)
+    await limits.stop()
+    assert look("SELECT spent, leased FROM metering_meter WHERE limit_id = %s", made.id) == [(1000, 0)]
+
+
+async def test_slots_come_back_however_a_call_ends(limits, acme, limit, look):
+    made = await limit(acme, metric="parallel", period="", amount=2)
+    for _ in range(3):
+        one, two = await hold(limits, acme), await hold(limits, acme)
+        with pytest.raises(RateLimitExceeded) as refused:
+            await hold(limits, acme)
+        assert dict(refused.value.headers)[b"retry-after"] == b"1"
+        one.release()
+        two.settle(tokens=0, cost=Decimal(0))
+    await limits.stop()
+    assert look("SELECT spent, leased FROM metering_meter WHERE limit_id = %s", made.id) == [(0, 0)]
+
+
+async def test_money_is_exact_to_the_last_digit(limits, acme, limit, look):
+    made = await limit(acme, metric="money", period="month", amount="0.10")
+    cost = Decimal("0.000000000123456789")
+    for _ in range(50):
+        (await hold(limits, acme, money="0.001")).settle(tokens=0, cost=cost)
+    with pytest.raises(QuotaExceeded) as refused:
+        await hold(limits, acme, money="0.1")
+    assert refused.value.code == "insufficient_quota"
+    assert dict(refused.value.headers)[b"x-should-retry"] == b"false"
+    await limits.stop()
+    assert look("SELECT spent, leased FROM metering_meter WHERE limit_id = %s", made.id) == [(50 * cost, 0)]
+
+
+async def test_a_window_begins_with_the_first_call_and_turns_over_without_a_job(ledger, house, acme, limit, look):
+    clock = [datetime(2030, 5, 6, 23, 59, 40, tzinfo=UTC)]
+    limits = Limits(lambda: ledger.process_id, at=lambda: clock[0])
+    await limits.start()
+    made = await limit(acme, amount=3)
+    budget = await limit(acme, metric="money", period="week", amount="1")
+    assert [await passes(limits, acme, money="0.1") for _ in range(5)].count(True) == 3
+    (row,) = look("SELECT starts_at, ends_at FROM metering_meter WHERE limit_id = %s", made.id)
+    assert row == (clock[0], clock[0] + timedelta(minutes=1))
+    (row,) = look("SELECT starts_at, ends_at FROM metering_meter WHERE limit_id = %s", budget.id)
+    assert (row.starts_at, row.ends_at) == (datetime(2030, 5, 6, tzinfo=UTC), datetime(2030, 5, 13, tzinfo=UTC))
+    await limits.stop()
+    clock[0] += timedelta(seconds=59)
+    await limits.start()
+    assert not await passes(limits, acme)
+    await limits.stop()
+    clock[0] += timedelta(seconds=1)
+    await limits.start()
+    assert [await passes(limits, acme, money="0.1") for _ in range(5)].count(True) == 3
+    await limits.stop()
+    assert look("SELECT spent FROM metering_meter WHERE limit_id = %s", budget.id) == [(Decimal("0.6"),)]
+    clock[0] = datetime(2030, 5, 13, 0, 0, 0, 1, tzinfo=UTC)
+    await limits.start()
+    assert await passes(limits, acme, money="0.1")
+    await limits.stop()
+    assert look("SELECT spent, leased FROM metering_meter WHERE limit_id = %s", budget.id) == [(Decimal("0.1"), 0)]
+
+
+async def test_the_window_turns_over_under_a_process_that_holds_a_slice(limits, acme, limit, look):
+    made = await limit(acme, amount=2)
+    assert [await passes(limits, acme) for _ in range(3)] == [True, True, False]
+    look("UPDATE metering_meter SET ends_at = now() WHERE limit_id = %s", made.id)
+    for piece in limits._slices.values():
+        piece.ends = piece.left_until = 0.0  # as its own clock would have it
+    assert [await passes(limits, acme) for _ in range(3)] == [True, True, False]
+
+
+async def test_eighty_and_a_hundred_per_cent_are_told_once(limits, acme, limit, look):
+    made = await limit(acme, amount=10)
+    for _ in range(15):
+        await passes(limits, acme)
+    await limits.stop()
+    assert [row.percent for row in look("SELECT percent FROM metering_limitevent WHERE limit_id = %s ORDER BY at", made.id)] in (
+        [80, 100],
+        [100],
+    )
+
+
+async def test_more_is_allowed_as_soon_as_the_limit_is_raised(limits, acme, limit):
+    from menhir.tenancy.transaction import tenant_transaction
+
+    made = await limit(acme, amount=1)
+    assert [await passes(limits, acme) for _ in range(2)] == [True, False]
+
+    def change(amount):
+        with tenant_transaction(acme):
+            made.change(Decimal(amount))
+
+    await asyncio.to_thread(change, 3)
+    assert [await passes(limits, acme) for _ in range(3)] == [True, True, False]
+
+    def delete():
+        with tenant_transaction(acme):
+            made.delete()
+
+    await asyncio.to_thread(delete)
+    assert await limits.meters(acme.id, **CALLER) is None
+
+
+async def test_cancelled_while_waiting_leaves_nothing_held(limits, acme, limit, look):
+    made = await limit(acme, metric="parallel", period="", amount=100)
+    tasks = [asyncio.create_task(hold(limits, acme)) for _ in range(100)]
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    for task in tasks[::2]:
+        task.cancel()
+    done = await asyncio.gather(*tasks, return_exceptions=True)
+    for held in done:
+        if not isinstance(held, asyncio.CancelledError):
+            held.release()
+    await limits.stop()
+    assert look("SELECT spent, leased FROM metering_meter WHERE limit_id = %s", made.id) == [(0, 0)]
+
+
+async def test_without_a_database_nothing_is_given_out_that_is_not_held(limits, acme, limit, look, monkeypatch):
+    from django.conf import settings
+
+    await limit(acme, amount=100)
+    assert await passes(limits, acme)
+    there, away = settings.MENHIR_DATABASES, "host=/nonexistent dbname=menhir connect_timeout=1"
+    monkeypatch.setattr(settings, "MENHIR_DATABASES", {**there, "gateway": away})
+    await limits._line.close()
+    limits._heard = 0.0  # ten seconds later
+    with pytest.raises(Unavailable):
+        await hold(limits, acme)
+    monkeypatch.setattr(settings, "MENHIR_DATABASES", there)
+    assert [await passes(limits, acme) for _ in range(120)].count(True) == 99
+
+
+async def test_three_meters_that_suffice_cost_microseconds(limits, acme, limit):
+    await limit(acme, amount=1_000_000)
+    await limit(acme, metric="tokens", amount=1_000_000_000)
+    await limit(acme, metric="money", period="month", amount="1000000")
+    meters = await limits.meters(acme.id, **CALLER)
+    cost = Decimal("0.0001")
+    loop = asyncio.get_running_loop()
+    best = 1.0
+    for _ in range(30):
+        began = loop.time()
+        for _ in range(100):
+            held = await limits.hold(meters, tokens=100, money=cost)
+            held.settle(tokens=90, cost=cost)
+        best = min(best, (loop.time() - began) / 100)
+    print(f"hold and settle of three meters: {best * 1e6:.1f} microseconds")
+    assert best < 50e-6
