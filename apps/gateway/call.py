@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from apps.gateway.cache.recording import Kept
+    from menhir.metering.limits import Hold
     from menhir.tenancy.principal import Principal
 
 Operation = Literal["chat", "embeddings"]
@@ -99,6 +100,10 @@ class Call(msgspec.Struct):
     """Whose call it is among the callers of one key: a signed-in person, or whom the client names."""
     idempotency_key: bytes | None = None
     cache_control: bytes | None = None
+    hold: Hold | None = None
+    """What it holds of the limits that apply to it."""
+    headers: list[tuple[bytes, bytes]] | None = None
+    """What its answer says besides: what is left of those limits."""
     wire: str = "chat"
     """What the client speaks: `chat` is OpenAI's own, others are translated at the front door."""
     parent_id: UUID | None = None

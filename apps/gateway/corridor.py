@@ -1,4 +1,4 @@
-"""The walk of one call through the gateway: cache, opening row, dispatch, relay, settle.
+"""The walk of one call through the gateway: cache, limits, opening row, dispatch, relay, settle.
 
 It is never handed back up: `run` returns when the client has its last byte and the ledger has both rows. Errors are
 raised only while nothing has been promised to the client; after that they are told inside the stream.
@@ -11,7 +11,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from apps.gateway import relay, routing, shadow
+from apps.gateway import holding, relay, routing, shadow
 from apps.gateway.cache import answering
 from apps.gateway.cache.embeddings import embeddings
 from apps.gateway.dispatch import dispatch
@@ -21,6 +21,7 @@ from apps.gateway.settle import HUNG_UP_STATUS, INTERNAL_STATUS, NOTHING, Tally,
 from apps.gateway.wire import error_event
 from menhir.errors import MenhirError, status_of
 from menhir.metering.entries import NO_USAGE
+from menhir.metering.limits import limits
 
 if TYPE_CHECKING:
     from apps.gateway.call import Call, ResolvedRoute, Respond
@@ -46,7 +47,19 @@ async def run(call: Call, respond: Respond, gone: Gone) -> None:
 
 
 async def ask(call: Call, route: ResolvedRoute, respond: Respond, gone: Gone) -> None:
-    """Answer a call that no cache answers."""
+    """Answer a call that no cache answers, within the limits of whoever makes it."""
+    if limits.none_for(call.principal.tenant_id):
+        await _ask(call, route, respond, gone)
+        return
+    hold = call.hold = await holding.hold(call, route)
+    try:
+        await _ask(call, route, respond, gone)
+    finally:
+        if hold is not None:
+            hold.release()  # unless it is settled: no way out of here forgets it
+
+
+async def _ask(call: Call, route: ResolvedRoute, respond: Respond, gone: Gone) -> None:
     await open_call(call, route)
     tally = Tally()
     try:

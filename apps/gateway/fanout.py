@@ -114,7 +114,14 @@ class _Race:
                 row = msgspec.structs.replace(
                     call, id=uuid7(), parent_id=call.id, opened_at=datetime.now(UTC), received=time.perf_counter()
                 )
-                await open_call(row, self._route, target=leg.target)
+                if call.hold is not None:
+                    row.hold = call.hold.branch()
+                try:
+                    await open_call(row, self._route, target=leg.target)
+                except BaseException:
+                    if row.hold is not None:
+                        row.hold.release()
+                    raise
                 self._rows.append(row)
             return await ask(call, leg.target, leg.tally, watch)
 

@@ -181,4 +181,6 @@ def _ours(call: Call, tally: Tally) -> Headers:
     ]
     if call.prompt_version is not None:
         headers.append((b"x-menhir-prompt-version", call.prompt_version.encode("latin-1", "replace")))
+    if call.headers is not None:
+        headers += call.headers
     return headers

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
+from apps.gateway.holding import user_of
 from apps.gateway.measuring import measure
 from apps.gateway.weighing import input_characters, max_output_tokens
 from menhir.metering import prices, tokens
@@ -68,6 +69,7 @@ async def open_call(call: Call, route: ResolvedRoute, *, target: ResolvedTarget 
             stream=call.stream,
             estimate=estimate,
             parent_id=call.parent_id,
+            unit=user_of(call),
         )
     )
 
@@ -96,6 +98,11 @@ async def settle(
     cost = NOTHING
     if target is not None and target.tariff and (usage.input_tokens or usage.output_tokens):
         cost = prices.cost(provider=target.tariff, model=target.upstream_model, usage=usage, at=at)
+    if call.hold is not None:
+        if tally.attempts:
+            call.hold.settle(tokens=usage.input_tokens + usage.output_tokens, cost=cost)
+        else:
+            call.hold.release()
     await ledger.settle(
         Settlement(
             tenant_id=call.principal.tenant_id,

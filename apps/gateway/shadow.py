@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from apps.gateway import afterwards, relay
+from apps.gateway import afterwards, holding, relay
 from apps.gateway.asking import ask
 from apps.gateway.hangup import Watch
 from apps.gateway.settle import INTERNAL_STATUS, Tally, open_call, settle
@@ -45,6 +45,18 @@ def cast(call: Call, route: ResolvedRoute) -> None:
 
 
 async def _ask(call: Call, route: ResolvedRoute, target: ResolvedTarget) -> None:
+    try:
+        hold = call.hold = await holding.hold_shadow(call, route, target)
+    except MenhirError:
+        return  # a shadow is the first to go without
+    try:
+        await _ask_within(call, route, target)
+    finally:
+        if hold is not None:
+            hold.release()
+
+
+async def _ask_within(call: Call, route: ResolvedRoute, target: ResolvedTarget) -> None:
     try:
         await open_call(call, route, target=target)
     except MenhirError:

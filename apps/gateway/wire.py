@@ -16,6 +16,7 @@ from apps.gateway.refusals import refused
 from apps.gateway.weighing import weight_of
 from menhir.errors import Conflict, Forbidden, Invalid, LimitReached, NotFound, TooLarge, Unauthenticated, Unavailable, Unsupported
 from menhir.metering.entries import Usage
+from menhir.metering.errors import QuotaExceeded
 
 if TYPE_CHECKING:
     from menhir.errors import MenhirError
@@ -32,6 +33,7 @@ ERROR_TYPES: tuple[tuple[type[Exception], str], ...] = (
     (UpstreamError, "upstream_error"),
     (Unauthenticated, "authentication_error"),
     (Forbidden, "permission_error"),
+    (QuotaExceeded, "insufficient_quota"),
     (LimitReached, "rate_limit_error"),
     (Unavailable, "service_unavailable"),
     (Invalid, "invalid_request_error"),

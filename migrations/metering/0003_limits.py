@@ -22,6 +22,7 @@ EXACT = (
 )
 
 
+
 class Migration(migrations.Migration):
 
     dependencies = [
@@ -34,11 +35,11 @@ class Migration(migrations.Migration):
             name='Limit',
             fields=[
                 ('id', models.UUIDField(default=menhir.postgres.ids.uuid7, editable=False, primary_key=True, serialize=False)),
-                ('subject', models.CharField(choices=[('tenant', 'The whole tenant'), ('key', 'An API key'), ('user', 'A user'), ('route', 'A route')], max_length=10, verbose_name='of')),
+                ('subject', models.CharField(choices=[('tenant', 'The whole tenant'), ('key', 'An API key'), ('user', 'A user'), ('route', 'A route')], max_length=10, verbose_name='whose')),
                 ('subject_id', models.CharField(blank=True, default='', help_text="A key's id, a user's or a route's name; empty: each has so much of its own.", max_length=256, verbose_name='which one')),
-                ('metric', models.CharField(choices=[('requests', 'Requests'), ('tokens', 'Tokens'), ('parallel', 'Calls at the same time'), ('money', 'Money, in USD')], max_length=10, verbose_name='limits')),
-                ('period', models.CharField(blank=True, choices=[('', 'At any time'), ('minute', 'A minute'), ('hour', 'An hour'), ('day', 'A day'), ('week', 'A week'), ('month', 'A month')], default='', max_length=10, verbose_name='in')),
-                ('amount', models.DecimalField(decimal_places=15, max_digits=30, verbose_name='to')),
+                ('metric', models.CharField(choices=[('requests', 'Requests'), ('tokens', 'Tokens'), ('parallel', 'Calls at the same time'), ('money', 'Money, in USD')], max_length=10, verbose_name='what')),
+                ('period', models.CharField(blank=True, choices=[('', 'At any time'), ('minute', 'A minute'), ('hour', 'An hour'), ('day', 'A day'), ('week', 'A week'), ('month', 'A month')], default='', max_length=10, verbose_name='period')),
+                ('amount', models.DecimalField(decimal_places=15, max_digits=30, verbose_name='amount')),
                 ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False, verbose_name='created')),
                 ('tenant', models.ForeignKey(db_constraint=False, db_index=False, editable=False, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='tenancy.tenant')),
             ],
@@ -68,7 +69,7 @@ class Migration(migrations.Migration):
             name='LimitEvent',
             fields=[
                 ('id', models.UUIDField(default=menhir.postgres.ids.uuid7, editable=False, primary_key=True, serialize=False)),
-                ('subject', models.TextField(blank=True, verbose_name='of')),
+                ('subject', models.TextField(blank=True, verbose_name='whose')),
                 ('starts_at', models.DateTimeField(verbose_name='window since')),
                 ('percent', models.SmallIntegerField(verbose_name='per cent')),
                 ('at', models.DateTimeField(verbose_name='when')),
@@ -87,12 +88,12 @@ class Migration(migrations.Migration):
             name='Meter',
             fields=[
                 ('id', models.UUIDField(default=menhir.postgres.ids.uuid7, editable=False, primary_key=True, serialize=False)),
-                ('subject', models.TextField(blank=True, verbose_name='of')),
+                ('subject', models.TextField(blank=True, verbose_name='whose')),
                 ('turn', models.BigIntegerField()),
-                ('starts_at', models.DateTimeField(verbose_name='since')),
-                ('ends_at', models.DateTimeField(null=True, verbose_name='until')),
-                ('spent', models.DecimalField(decimal_places=15, max_digits=30, verbose_name='used')),
-                ('leased', models.DecimalField(decimal_places=15, max_digits=30, verbose_name='handed out to processes')),
+                ('starts_at', models.DateTimeField()),
+                ('ends_at', models.DateTimeField(null=True)),
+                ('spent', models.DecimalField(decimal_places=15, max_digits=30)),
+                ('leased', models.DecimalField(decimal_places=15, max_digits=30)),
                 ('reached', models.SmallIntegerField(default=0)),
                 ('limit', menhir.tenancy.models.fields.TenantForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='meters', to='metering.limit')),
                 ('tenant', models.ForeignKey(db_constraint=False, db_index=False, editable=False, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='tenancy.tenant')),

@@ -12,6 +12,7 @@ from django.urls import reverse
 
 from apps.gateway.models import Provider, Route
 from menhir.audit.models import Entry
+from menhir.metering.limits.models import Limit
 from menhir.tenancy.models import ApiKey, TokenIssuer
 from menhir.tenancy.transaction import tenant_transaction
 
@@ -30,6 +31,8 @@ LISTS = [
     "knowledge_collection",
     "knowledge_document",
     "metering_call",
+    "metering_limit",
+    "metering_limitevent",
     "metering_settlement",
     "audit_entry",
 ]
@@ -154,6 +157,21 @@ def test_a_token_issuer_is_made_in_the_chosen_tenant(console: Console, olga: Cli
         again = TokenIssuer.objects.within(console.owner.tenant).get()
         assert (again.name, bytes(again.sealed)) == ("Sign-in", bytes(issuer.sealed))
         assert Entry.objects.within(console.owner.tenant).filter(noun="tokenissuer").count() == 2
+
+
+def test_a_limit_is_set_in_the_chosen_tenant_and_nonsense_is_refused(console: Console, olga: Client) -> None:
+    choose(olga, console)
+    given = {"subject": "key", "subject_id": str(console.key.id), "metric": "requests", "period": "minute", "amount": "5"}
+    refused = olga.post(reverse("admin:metering_limit_add"), {**given, "period": "month"})
+    assert "The period of requests is minute, hour, day." in words(refused)
+    assert olga.post(reverse("admin:metering_limit_add"), given).status_code == 302
+    with tenant_transaction(console.owner.tenant):
+        limit = Limit.objects.within(console.owner.tenant).get(metric="requests")
+    assert (limit.subject_id, limit.amount) == (str(console.key.id), 5)
+    assert olga.post(reverse("admin:metering_limit_change", args=[limit.id]), {"amount": "7", "metric": "money"}).status_code == 302
+    with tenant_transaction(console.owner.tenant):
+        limit = Limit.objects.within(console.owner.tenant).get(id=limit.id)
+    assert (limit.metric, limit.amount) == ("requests", 7)
 
 
 def test_keys_are_revoked_from_the_list(console: Console, olga: Client) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 
 import pytest
 from asgiref.sync import sync_to_async
@@ -13,6 +14,8 @@ from apps.gateway.cache import exact
 from apps.gateway.cache.embeddings import embeddings
 from apps.gateway.models import Provider, Route, Target
 from menhir.metering.ledger import ledger
+from menhir.metering.limits import limits
+from menhir.metering.limits.models import Limit
 from menhir.postgres import pools
 from menhir.postgres.listener import listener
 from menhir.tenancy.models import Tenant
@@ -29,9 +32,11 @@ async def gateway() -> AsyncIterator[None]:
     await pools.open_all()
     await listener.start()
     await ledger.start()
+    await limits.start()
     await runtime.start()
     yield
     await runtime.stop()
+    await limits.stop()
     await ledger.stop()
     await listener.stop()
     await pools.close_all()
@@ -115,3 +120,15 @@ class Routes:
 @pytest.fixture
 def routes(acme: Tenant, upstream: Upstream) -> Routes:
     return Routes(acme, upstream.base_url)
+
+
+@pytest.fixture
+def limit(acme: Tenant) -> Callable[..., Awaitable[Limit]]:
+    """Sets a limit of Acme's; the whole tenant's when nothing else is said."""
+
+    def make(subject: str = "tenant", subject_id: str = "", *, metric: str, period: str = "minute", amount: object) -> Limit:
+        period = "" if metric == "parallel" else period
+        with tenant_transaction(acme):
+            return Limit.set(acme, subject=subject, subject_id=subject_id, metric=metric, period=period, amount=Decimal(str(amount)))
+
+    return sync_to_async(make)

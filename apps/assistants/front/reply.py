@@ -76,7 +76,7 @@ class Reply:
                 await self.send(wire.error_event(error), more=False)
             return
         body = self.error_body(error)
-        every = [JSON, (b"content-length", b"%d" % len(body)), *(headers or ()), *getattr(error, "headers", ())]
+        every = [JSON, (b"content-length", b"%d" % len(body)), *error.headers, *(headers or ())]
         if isinstance(error, UpstreamError) and error.retry_after_seconds is not None:
             every.append((b"retry-after", b"%d" % max(1, round(error.retry_after_seconds))))
         await Reply.start(self, status or status_of(error), every)

@@ -40,6 +40,8 @@ SCOPE_WORDS = {
     "prompts:read": gettext_lazy("read prompts"),
     "prompts:write": gettext_lazy("write and release prompts"),
     "usage:read": gettext_lazy("read usage and cost"),
+    "limits:read": gettext_lazy("read limits and budgets"),
+    "limits:write": gettext_lazy("set limits and budgets"),
     "keys:write": gettext_lazy("create and revoke keys"),
 }
 LIFETIMES = [

@@ -1,11 +1,14 @@
-"""The ledger, to be read."""
+"""The ledger, to be read, and limits, to be set."""
 
 from __future__ import annotations
 
-from django.contrib import admin
+from typing import Any
 
-from menhir.metering.models import Call, Settlement
-from menhir.tenancy.admin import ReadOnly
+from django.contrib import admin
+from django.http import HttpRequest
+
+from menhir.metering.models import Call, Limit, LimitEvent, Settlement
+from menhir.tenancy.admin import OfTenant, ReadOnly, chosen_tenant_id
 
 
 @admin.register(Call)
@@ -26,3 +29,40 @@ class SettlementAdmin(ReadOnly):
     list_filter = ("outcome",)
     search_fields = ("provider", "upstream_model", "error_code")
     ordering = ("-opened_at",)
+
+
+@admin.register(Limit)
+class LimitAdmin(OfTenant):
+    """How much the chosen tenant, its keys, users and routes may use."""
+
+    list_display = ("subject", "subject_id", "metric", "period", "amount", "created_at")
+    list_filter = ("subject", "metric", "period")
+    search_fields = ("subject_id",)
+    ordering = ("created_at",)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Limit | None = None) -> tuple[str, ...]:
+        """Of a limit that is there only the amount changes: what was counted was counted for somebody."""
+        return () if obj is None else ("subject", "subject_id", "metric", "period")
+
+    def get_form(self, request: HttpRequest, obj: Limit | None = None, change: bool = False, **kwargs: Any) -> Any:  # noqa: FBT001, FBT002  # Django's signature
+        """Have it checked as the chosen tenant's."""
+        form = super().get_form(request, obj, change, **kwargs)
+        chosen = chosen_tenant_id(request)
+
+        class InTenant(form):  # type: ignore[misc, valid-type]
+            def _post_clean(self) -> None:
+                self.instance.tenant_id = chosen
+                super()._post_clean()
+
+        return InTenant
+
+
+@admin.register(LimitEvent)
+class LimitEventAdmin(ReadOnly):
+    """Who came to 80 and to 100 per cent of a limit."""
+
+    list_display = ("at", "limit", "subject", "percent", "spent", "amount")
+    list_filter = ("percent",)
+    search_fields = ("subject",)
+    list_select_related = ("limit",)
+    ordering = ("-at",)

@@ -1,10 +1,11 @@
-"""Upkeep of the ledger."""
+"""Upkeep of the ledger and of the limits."""
 
 from __future__ import annotations
 
 from procrastinate.contrib.django import app
 
 from menhir.metering import partitions
+from menhir.postgres import sql
 from menhir.postgres.line import Line
 
 
@@ -15,5 +16,19 @@ async def make_partitions(timestamp: int) -> None:
     line = Line("gateway")
     try:
         await partitions.make_ahead(line)
+    finally:
+        await line.close()
+
+
+PRUNE = sql.load("menhir.metering", "prune")
+
+
+@app.periodic(cron="37 * * * *", periodic_id="metering.prune_limits")
+@app.task(name="metering.prune_limits", queue="upkeep", queueing_lock="metering.prune_limits")
+async def prune_limits(timestamp: int) -> None:
+    """Forget the meters of those who have not called for a day, and leases of processes that have left."""
+    line = Line("gateway")
+    try:
+        await line.run(PRUNE)
     finally:
         await line.close()

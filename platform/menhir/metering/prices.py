@@ -50,6 +50,17 @@ def estimate(*, provider: str, model: str, input_characters: int, max_output_tok
     return cost(provider=provider, model=model, usage=usage, at=at)
 
 
+def most(*, provider: str, model: str, input_tokens: int, output_tokens: int, at: datetime) -> Decimal:
+    """USD that so many tokens cost at the very most, however they are made up; `Decimal(0)` when the model has no known price.
+
+    >>> from datetime import UTC
+    >>> most(provider="openai", model="gpt-4o-mini", input_tokens=1_000, output_tokens=100, at=datetime(2026, 1, 1, tzinfo=UTC))
+    Decimal('0.000210000')
+    """
+    tariff = _tariff(provider, model, at)
+    return FREE if tariff is None else tariff.most(input_tokens, output_tokens)
+
+
 def known(*, provider: str, model: str) -> bool:
     """Whether the table has a price for this model at all."""
     return _model(provider, model) is not None
@@ -80,6 +91,18 @@ class Tariff:
         if reasoning:
             price += _rate(self.reasoning, size) * reasoning
         return PER_MILLION * price
+
+    def most(self, input_tokens: int, output_tokens: int) -> Decimal:
+        """Each token at the dearest price that it may have."""
+        read = max(_dearest(self.input, input_tokens), _dearest(self.cached_input, input_tokens))
+        written = max(_dearest(self.output, input_tokens), _dearest(self.reasoning, input_tokens))
+        return PER_MILLION * (read * input_tokens + written * output_tokens)
+
+
+def _dearest(price: Price, input_tokens: int) -> Decimal:
+    if price is None or isinstance(price, Decimal):
+        return price or FREE
+    return max(price.base, *(tier.price for tier in price.tiers if input_tokens > tier.start), FREE)
 
 
 def _rate(price: Price, input_tokens: int) -> Decimal:

@@ -85,6 +85,15 @@ class HotCache(Generic[V]):
                 return entry[1]
         return await self._load(owner, key, load)
 
+    def peek(self, owner: Owner, key: object, default: V) -> V | None:
+        """The entry when it is here and young enough, else `default`; nothing is loaded, and nobody waits."""
+        entries = self._entries.get(owner)
+        if entries is not None and (entry := entries.get(key)) is not None:
+            limit = self.ttl_seconds if listener.connected else DEAF_SECONDS
+            if time.monotonic() - entry[0] < limit:
+                return entry[1]
+        return default
+
     async def _load(self, owner: Owner, key: object, load: Callable[[], Awaitable[V | None]]) -> V | None:
         spot = (owner, key)
         task = self._loading.get(spot)

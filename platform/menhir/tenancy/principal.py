@@ -17,6 +17,8 @@ SCOPES: tuple[str, ...] = (
     "prompts:read",
     "prompts:write",
     "usage:read",
+    "limits:read",
+    "limits:write",
     "keys:write",
 )
 

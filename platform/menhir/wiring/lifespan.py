@@ -20,6 +20,7 @@ from apps.assistants.front import application as data_plane
 from apps.chat.answering import answers
 from apps.gateway import client, runtime
 from menhir.metering.ledger import ledger
+from menhir.metering.limits import limits
 from menhir.postgres import pools, roles
 from menhir.postgres.listener import listener
 from menhir.realtime.journal import journal
@@ -72,7 +73,7 @@ async def _start(stack: AsyncExitStack) -> None:
     state.migrated = True
     await pools.open_all()
     stack.push_async_callback(pools.close_all)
-    for part in (lag, listener, ledger, journal, runtime, answers):
+    for part in (lag, listener, ledger, limits, journal, runtime, answers):
         await part.start()
         stack.push_async_callback(part.stop)
     state.accepting = True

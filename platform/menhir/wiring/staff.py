@@ -83,6 +83,8 @@ UNFOLD: dict[str, Any] = {
                     _link(_("Releases"), "rocket_launch", "prompts_release"),
                     _link(_("Collections"), "folder", "knowledge_collection"),
                     _link(_("Documents"), "description", "knowledge_document"),
+                    _link(_("Limits"), "speed", "metering_limit"),
+                    _link(_("Limits reached"), "notification_important", "metering_limitevent"),
                     _link(_("Calls"), "call_made", "metering_call"),
                     _link(_("Settlements"), "receipt_long", "metering_settlement"),
                     _link(_("Audit trail"), "fact_check", "audit_entry"),

@@ -15,6 +15,7 @@ CONFIGURATION = {
     "gateway_provider",
     "gateway_route",
     "gateway_target",
+    "metering_limit",
     "prompts_prompt",
     "prompts_release",
     "prompts_version",
@@ -61,7 +62,13 @@ def test_what_looks_across_tenants_is_executed_by_those_who_need_it(owner):
     executors = dict(owner.execute(EXECUTORS).fetchall())
     both = {name for name, roles in executors.items() if roles == ["menhir_app", "menhir_gateway"]}
     assert both == {"find_key", "ensure_day_partitions", "drop_old_day_partitions"}
-    assert {name for name, roles in executors.items() if roles == ["menhir_gateway"]} == {"metering_sweep", "find_issuers"}
+    assert {name for name, roles in executors.items() if roles == ["menhir_gateway"]} == {
+        "find_issuers",
+        "metering_lease",
+        "metering_prune",
+        "metering_reconcile",
+        "metering_sweep",
+    }
     assert {name for name, roles in executors.items() if roles == ["menhir_app"]} == {
         "tenants_of",
         "search_chunks",
@@ -73,7 +80,7 @@ def test_what_looks_across_tenants_is_executed_by_those_who_need_it(owner):
         "journal_sweep",
         "journal_prune",
     }
-    assert len(executors) == 14
+    assert len(executors) == 17
 
 
 def test_running_roles_are_nothing_special(owner):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
+from decimal import ROUND_DOWN, Decimal
 
 from menhir.metering.limits.meters import MONEY, PARALLEL, REQUESTS, TOKENS, Amount, Slice
 
 Part = tuple[Slice, Amount]
+Held = tuple[Slice, int, Amount]
+
+FINEST = Decimal("1e-15")
 
 
 def take(parts: list[Part], now: float) -> Hold | None:
@@ -14,7 +17,7 @@ def take(parts: list[Part], now: float) -> Hold | None:
     for piece, amount in parts:
         if amount and (piece.free < amount or now >= piece.ends):
             return None
-    held: list[tuple[Slice, int, Amount]] = []
+    held: list[Held] = []
     for piece, amount in parts:
         piece.free -= amount
         piece.taken += amount
@@ -30,23 +33,36 @@ def take(parts: list[Part], now: float) -> Hold | None:
 class Hold:
     """What one call has taken. The first word stands: after `settle`, `release` does nothing, and the other way round."""
 
-    __slots__ = ("_held", "cost", "tokens")
+    __slots__ = ("_branches", "_held")
 
-    def __init__(self, held: list[tuple[Slice, int, Amount]]) -> None:
+    def __init__(self, held: list[Held]) -> None:
         self._held = held
-        self.tokens = 0
-        self.cost = Decimal(0)
+        self._branches: list[Hold] | None = None
 
-    def add(self, *, tokens: int, cost: Decimal) -> None:
-        """Count what a part of the call has used (a leg of a fan-out, a try that failed) on top of what `settle` will say."""
-        self.tokens += tokens
-        self.cost += cost
+    def split(self, shares: int) -> None:
+        """Make it so many shares of tokens and money: one stays with the call, each of the others is for a leg of it (`branch`)."""
+        mine, theirs = [], []
+        for piece, generation, amount in self._held:
+            share: Amount = amount
+            if piece.kind == TOKENS:
+                share = int(amount) // shares
+            elif piece.kind == MONEY:
+                share = (Decimal(amount) / shares).quantize(FINEST, ROUND_DOWN)
+            if piece.kind in {TOKENS, MONEY}:
+                theirs.append((piece, generation, share))
+                mine.append((piece, generation, amount - share * (shares - 1)))
+            else:
+                mine.append((piece, generation, amount))
+        self._held = mine
+        self._branches = [Hold(list(theirs)) for _share in range(shares - 1)]
+
+    def branch(self) -> Hold:
+        """Give a leg its share, to settle or release by itself; one too many has nothing, and is still counted."""
+        return self._branches.pop() if self._branches else Hold([(piece, generation, piece.zero) for piece, generation, _held in self._held])
 
     def settle(self, *, tokens: int, cost: Decimal) -> None:
         """Spend what was used and give back the rest; what was used beyond the hold is spent, too."""
-        held, self._held = self._held, []
-        tokens += self.tokens
-        cost += self.cost
+        held = self._close()
         for piece, generation, amount in held:
             if piece.generation != generation:
                 continue  # of a window that has ended, or a lease that was given up for dead
@@ -65,11 +81,7 @@ class Hold:
 
     def release(self) -> None:
         """Give everything back: the call was not made."""
-        if self.tokens or self.cost:
-            self.settle(tokens=0, cost=Decimal(0))
-            return
-        held, self._held = self._held, []
-        for piece, generation, amount in held:
+        for piece, generation, amount in self._close():
             if piece.generation != generation:
                 continue
             piece.free += amount
@@ -77,3 +89,11 @@ class Hold:
                 piece.total -= amount
             else:
                 piece.busy -= amount
+
+    def _close(self) -> list[Held]:
+        held, self._held = self._held, []
+        if self._branches is not None:
+            branches, self._branches = self._branches, None
+            for branch in branches:
+                branch.release()  # of legs that were never asked
+        return held

@@ -50,6 +50,7 @@ MOST_ASKS = 500
 LOW = 4
 """A slice below a quarter of its stride is filled up before it is empty."""
 LEAST_STRIDE = 8
+NOTHING = Decimal(0)
 
 FIND_LIMITS = sql.load("menhir.metering", "find_limits")
 
@@ -120,6 +121,10 @@ class Limits:
             log.warning("limits.not_given_back", error=str(e).strip())
         await self._line.close()
 
+    def none_for(self, tenant_id: UUID) -> bool:
+        """Whether it is known that a tenant has no limits: what most calls ask, and all that they pay for."""
+        return self._rules.peek(tenant_id, None, UNKNOWN) is None
+
     async def meters(self, tenant_id: UUID, *, key_id: UUID | None, user: str | None, route: str) -> Meters | None:
         """Give the meters that apply to a caller; None when there are none."""
 
@@ -149,9 +154,9 @@ class Limits:
         rules = await self._rules.get(tenant_id, None, load)
         return None if rules is None else rules.of(key_id, user, route)
 
-    async def hold(self, meters: Meters, *, requests: int = 1, tokens: int = 0, money: Decimal = Decimal(0)) -> Hold:
+    async def hold(self, meters: Meters, *, requests: int = 1, tokens: int = 0, slots: int = 1, money: Decimal = NOTHING) -> Hold:
         """Take so much of every meter, or raise and take nothing: RateLimitExceeded, QuotaExceeded, or Unavailable without a database."""
-        amounts = (requests, tokens, 1, money)
+        amounts = (requests, tokens, slots, money)
         parts: list[Part] = [(piece, amounts[piece.kind]) for piece in meters.slices]
         now = time.monotonic()
         if now < self._heard:
@@ -400,6 +405,8 @@ class Limits:
         if piece.answers or piece.news:
             self._wake.set()
 
+
+UNKNOWN = Rules([], lambda rule, subject: Slice(rule.tenant_id, rule.id, subject, kind=rule.kind, period=rule.period, amount=rule.amount))
 
 limits = Limits(lambda: ledger.process_id)
 """The limits of this process. Wiring starts and stops it, after the ledger and before it."""

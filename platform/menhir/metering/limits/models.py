@@ -53,7 +53,7 @@ class Limit(HotModel):
 
     hot_kind: ClassVar[str] = KIND
 
-    subject = models.CharField(_("of"), max_length=10, choices=Subject.choices)
+    subject = models.CharField(_("whose"), max_length=10, choices=Subject.choices)
     subject_id = models.CharField(
         _("which one"),
         max_length=NAME_CHARACTERS,
@@ -61,9 +61,9 @@ class Limit(HotModel):
         default="",
         help_text=_("A key's id, a user's or a route's name; empty: each has so much of its own."),
     )
-    metric = models.CharField(_("limits"), max_length=10, choices=Metric.choices)
-    period = models.CharField(_("in"), max_length=10, choices=Period.choices, blank=True, default="")
-    amount = models.DecimalField(_("to"), max_digits=30, decimal_places=15)
+    metric = models.CharField(_("what"), max_length=10, choices=Metric.choices)
+    period = models.CharField(_("period"), max_length=10, choices=Period.choices, blank=True, default="")
+    amount = models.DecimalField(_("amount"), max_digits=30, decimal_places=15)
     created_at = models.DateTimeField(_("created"), default=timezone.now, editable=False)
 
     class Meta:
@@ -168,12 +168,12 @@ class Meter(TenantModel):
     """How far one subject has come with a limit in the present window. `turn` names the window; the next one has another."""
 
     limit = TenantForeignKey(Limit, on_delete=models.CASCADE, related_name="meters")
-    subject = models.TextField(_("of"), blank=True)
+    subject = models.TextField(_("whose"), blank=True)
     turn = models.BigIntegerField()
-    starts_at = models.DateTimeField(_("since"))
-    ends_at = models.DateTimeField(_("until"), null=True)
-    spent = models.DecimalField(_("used"), max_digits=30, decimal_places=15)
-    leased = models.DecimalField(_("handed out to processes"), max_digits=30, decimal_places=15)
+    starts_at = models.DateTimeField()
+    ends_at = models.DateTimeField(null=True)
+    spent = models.DecimalField(max_digits=30, decimal_places=15)
+    leased = models.DecimalField(max_digits=30, decimal_places=15)
     reached = models.SmallIntegerField(default=0)
 
     class Meta:
@@ -210,7 +210,7 @@ class LimitEvent(TenantModel):
     """A limit came to 80 or 100 per cent: once for each limit, subject and window."""
 
     limit = TenantForeignKey(Limit, on_delete=models.CASCADE, related_name="events", verbose_name=_("limit"))
-    subject = models.TextField(_("of"), blank=True)
+    subject = models.TextField(_("whose"), blank=True)
     starts_at = models.DateTimeField(_("window since"))
     percent = models.SmallIntegerField(_("per cent"))
     at = models.DateTimeField(_("when"))

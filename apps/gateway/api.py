@@ -1,0 +1,171 @@
+"""`/api/v1/limits`: how much a tenant, a key, a user or a route may use."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Annotated, Any, Final
+from uuid import UUID
+
+from django.http import HttpResponse
+from ninja import Router, Schema, Status
+from pydantic import Field, PlainSerializer
+
+from menhir import audit
+from menhir.errors import NotFound
+from menhir.metering.limits.models import Limit, LimitEvent, Meter
+from menhir.tenancy.http import TenantRequest, in_tenant, needs
+
+READ: Final = needs("limits:read")
+WRITE: Final = needs("limits:write")
+SHOWN_METERS: Final = 100
+SHOWN_EVENTS: Final = 50
+
+router = Router(tags=["limits"])
+router.add_decorator(in_tenant, mode="operation")
+
+Amount = Annotated[Decimal, Field(max_digits=30, decimal_places=15)]
+Shown = Annotated[Any, PlainSerializer(lambda amount: format(amount.normalize(), "f"), return_type=str)]
+"""A decimal string: a JSON number would be read as a float."""
+
+
+class LimitIn(Schema):
+    """A limit to set. Without `subject_id` each key, user or route has so much of its own; one that names its subject goes before it."""
+
+    subject: str = Field(description="tenant, key, user or route")
+    subject_id: str = Field("", description="A key's id, or the name of a user or a route")
+    metric: str = Field(description="requests, tokens, parallel or money")
+    period: str = Field("", description="minute, hour or day; of money day, week or month; none for parallel")
+    amount: Amount = Field(description="How much; of money in USD, as a decimal string")
+
+
+class AmountIn(Schema):
+    """A new amount."""
+
+    amount: Amount
+
+
+class MeterOut(Schema):
+    """How far one subject has come in the present window."""
+
+    subject: str
+    used: Shown
+    held: Shown
+    remaining: Shown
+    began_at: datetime | None
+    resets_at: datetime | None
+
+
+class EventOut(Schema):
+    """A subject came to 80 or 100 per cent of the limit."""
+
+    subject: str
+    percent: int
+    at: datetime
+    used: Shown
+    amount: Shown
+
+
+class LimitOut(Schema):
+    """A limit."""
+
+    id: UUID
+    subject: str
+    subject_id: str
+    metric: str
+    period: str
+    amount: Shown
+    created_at: datetime
+
+    @classmethod
+    def of(cls, limit: Limit) -> LimitOut:
+        """Show a limit."""
+        return cls(**{name: getattr(limit, name) for name in LimitOut.model_fields})
+
+
+class LimitWithUse(LimitOut):
+    """A limit, who has used how much of it (the 100 who used most), and its last 50 events, newest first."""
+
+    meters: list[MeterOut]
+    events: list[EventOut]
+
+
+class LimitList(Schema):
+    """Every limit of a tenant."""
+
+    limits: list[LimitOut]
+
+
+@router.get("/limits", response=LimitList, auth=READ, summary="List the limits")
+def list_limits(request: TenantRequest) -> LimitList:
+    """List every limit, the oldest first."""
+    return LimitList(limits=[LimitOut.of(limit) for limit in Limit.objects.within(request.tenant).order_by("created_at", "id")])
+
+
+@router.post("/limits", response={201: LimitWithUse}, auth=WRITE, summary="Set a limit")
+def set_limit(request: TenantRequest, body: LimitIn) -> Status[LimitWithUse]:
+    """Set a limit. It holds within a second, everywhere, and counts from then on."""
+    limit = Limit.set(
+        request.tenant, subject=body.subject, subject_id=body.subject_id, metric=body.metric, period=body.period, amount=body.amount
+    )
+    _record(request, "limit.set", limit)
+    return Status(201, _shown(limit))
+
+
+@router.get("/limits/{uuid:limit_id}", response=LimitWithUse, auth=READ, summary="Show a limit and its use")
+def get_limit(request: TenantRequest, limit_id: UUID) -> LimitWithUse:
+    """Show a limit, its use as reported a second ago at most, and when it came to 80 and to 100 per cent."""
+    return _shown(_limit(request, limit_id))
+
+
+@router.patch("/limits/{uuid:limit_id}", response=LimitWithUse, auth=WRITE, summary="Change a limit's amount")
+def change_limit(request: TenantRequest, limit_id: UUID, body: AmountIn) -> LimitWithUse:
+    """Allow more or less; what was used in the present window stays used."""
+    limit = _limit(request, limit_id)
+    limit.change(body.amount)
+    _record(request, "limit.changed", limit)
+    return _shown(limit)
+
+
+@router.delete("/limits/{uuid:limit_id}", response={204: None}, auth=WRITE, summary="Delete a limit")
+def delete_limit(request: TenantRequest, limit_id: UUID) -> HttpResponse:
+    """Limit no more."""
+    limit = _limit(request, limit_id)
+    _record(request, "limit.deleted", limit)
+    limit.delete()
+    return HttpResponse(status=204)
+
+
+def _limit(request: TenantRequest, limit_id: UUID) -> Limit:
+    found: Limit | None = Limit.objects.within(request.tenant).filter(id=limit_id).first()
+    if found is None:
+        raise NotFound("There is no such limit.", param="limit_id")
+    return found
+
+
+def _shown(limit: Limit) -> LimitWithUse:
+    meters = Meter.objects.within(limit.tenant_id).filter(limit=limit).order_by("-spent", "subject")[:SHOWN_METERS]
+    events = LimitEvent.objects.within(limit.tenant_id).filter(limit=limit).order_by("-at")[:SHOWN_EVENTS]
+    now = datetime.now(UTC)
+    return LimitWithUse(
+        **{name: getattr(limit, name) for name in LimitOut.model_fields},
+        meters=[_use(limit, meter) for meter in meters if meter.ends_at is None or meter.ends_at > now],
+        events=[
+            EventOut(subject=event.subject, percent=event.percent, at=event.at, used=event.spent, amount=event.amount) for event in events
+        ],
+    )
+
+
+def _use(limit: Limit, meter: Meter) -> MeterOut:
+    return MeterOut(
+        subject=meter.subject,
+        used=meter.spent,
+        held=meter.leased,
+        remaining=max(Decimal(0), limit.amount - meter.spent - meter.leased),
+        began_at=meter.starts_at if meter.ends_at is not None else None,
+        resets_at=meter.ends_at,
+    )
+
+
+def _record(request: TenantRequest, verb: str, limit: Limit) -> None:
+    audit.record(request.principal, verb=verb, noun="limit", noun_id=limit.id, detail={"limit": str(limit)})

@@ -1,0 +1,135 @@
+"""What a call may use of its limits: known before an upstream is asked, held, and settled with what it did use.
+
+Tokens are held at what is expected, and settled with the upstream's count. Money is held at what the call may cost at the very most:
+a token is at least one byte, so its input is bounded by its bytes; its output by the limit that the client sets, else by the route's, else
+by ours, and such a limit is sent along: without one nobody can say what a call may cost.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from apps.gateway.weighing import input_characters, max_output_tokens
+from menhir.metering import prices, tokens
+from menhir.metering.limits import limits
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from apps.gateway.call import Call, ResolvedRoute, ResolvedTarget
+    from menhir.metering.limits import Hold
+
+MOST_OUTPUT_TOKENS = 4_096
+"""Of a call under a budget for which neither client nor route says how long its answer may be."""
+MEDIUM_TOKENS = 50_000
+"""For each image, sound or file: what the dearest model makes of a large one."""
+MEDIA = frozenset({"image_url", "input_image", "image", "input_audio", "audio", "file", "input_file", "document"})
+MARKS = (b"image", b"audio", b"file", b"document")
+MOST_CHOICES = 128
+NOTHING = Decimal(0)
+
+
+async def hold(call: Call, route: ResolvedRoute) -> Hold | None:
+    """Take what a call may need of every limit that applies to it; None when none does. Raises LimitReached, and then takes nothing."""
+    who = call.principal
+    meters = await limits.meters(who.tenant_id, key_id=who.key_id, user=user_of(call), route=route.name)
+    if meters is None:
+        return None
+    # Every leg of a fan-out may come to as much as the others.
+    legs = len(route.targets) if route.strategy == "fan_out" else 1
+    money = most_cost(call, route, route.targets) * legs if meters.money else NOTHING
+    expected = expected_tokens(call, route) * legs if meters.tokens else 0
+    held = await limits.hold(meters, tokens=expected, money=money)
+    if legs > 1:
+        held.split(legs)
+    call.headers = limits.headers(meters)
+    return held
+
+
+async def hold_shadow(call: Call, route: ResolvedRoute, target: ResolvedTarget) -> Hold | None:
+    """Take what a shadow may need: its tokens and its money, but it is no request of the client's. Raises LimitReached."""
+    if limits.none_for(call.principal.tenant_id):
+        return None
+    who = call.principal
+    meters = await limits.meters(who.tenant_id, key_id=who.key_id, user=user_of(call), route=route.name)
+    if meters is None:
+        return None
+    money = most_cost(call, route, (target,)) if meters.money else NOTHING
+    return await limits.hold(meters, requests=0, tokens=expected_tokens(call, route) if meters.tokens else 0, slots=0, money=money)
+
+
+def user_of(call: Call) -> str | None:
+    """Give the user whose own limits apply: the one who is signed in, or whom the client names."""
+    unit = call.unit
+    if unit is None:
+        return str(call.principal.id) if call.principal.kind == "user" else None
+    return unit if "\0" not in unit else unit.replace("\0", "")  # which the database does not take
+
+
+def expected_tokens(call: Call, route: ResolvedRoute) -> int:
+    """How many tokens a call will use, as far as anybody can tell."""
+    expected = tokens.of_characters(input_characters(call.body))
+    if call.operation == "embeddings":
+        return expected
+    written = max_output_tokens(call.body) or route.max_output_tokens or prices.ASSUMED_OUTPUT_TOKENS
+    return expected + written * choices_of(call.body)
+
+
+def most_cost(call: Call, route: ResolvedRoute, targets: Sequence[ResolvedTarget]) -> Decimal:
+    """What a call may cost at most, in USD, whichever of these answers. A call that has no limit to its answer gets one."""
+    priced = [target for target in targets if target.tariff]
+    if not priced:
+        return NOTHING
+    read, written = most_input_tokens(call), 0
+    if call.operation != "embeddings":
+        written = max_output_tokens(call.body) or _limited(call, route)
+        written *= choices_of(call.body)
+    costs = [
+        prices.most(provider=target.tariff, model=target.upstream_model, input_tokens=read, output_tokens=written, at=call.opened_at)
+        for target in priced
+    ]
+    return max(costs)
+
+
+def most_input_tokens(call: Call) -> int:
+    """The most tokens that a request can be: its bytes, which cover what a model adds around each message, too."""
+    raw = call.raw
+    if raw is None:
+        raw = orjson.dumps(call.body)
+    if not any(mark in raw for mark in MARKS):
+        return len(raw)
+    plain, media = _without_media(call.body)
+    return len(orjson.dumps(plain)) + media * MEDIUM_TOKENS
+
+
+def choices_of(body: dict[str, Any]) -> int:
+    """How many answers are asked for at once."""
+    n = body.get("n")
+    return min(n, MOST_CHOICES) if type(n) is int and n > 1 else 1
+
+
+def _limited(call: Call, route: ResolvedRoute) -> int:
+    limit = route.max_output_tokens or MOST_OUTPUT_TOKENS
+    call.body = {**call.body, "max_completion_tokens": limit}
+    call.raw = None
+    return limit
+
+
+def _without_media(value: Any) -> tuple[Any, int]:
+    """The value without its images, sounds and files, and how many there were.
+
+    >>> _without_media([{"type": "text", "text": "a"}, {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}])
+    ([{'type': 'text', 'text': 'a'}, None], 1)
+    """
+    if isinstance(value, dict):
+        if value.get("type") in MEDIA:
+            return None, 1
+        pairs = {name: _without_media(item) for name, item in value.items()}
+        return {name: item for name, (item, _count) in pairs.items()}, sum(count for _item, count in pairs.values())
+    if isinstance(value, list):
+        items = [_without_media(item) for item in value]
+        return [item for item, _count in items], sum(count for _item, count in items)
+    return value, 0
