@@ -58,7 +58,9 @@ class Hold:
 
     def branch(self) -> Hold:
         """Give a leg its share, to settle or release by itself; one too many has nothing, and is still counted."""
-        return self._branches.pop() if self._branches else Hold([(piece, generation, piece.zero) for piece, generation, _held in self._held])
+        return (
+            self._branches.pop() if self._branches else Hold([(piece, generation, piece.zero) for piece, generation, _held in self._held])
+        )
 
     def settle(self, *, tokens: int, cost: Decimal) -> None:
         """Spend what was used and give back the rest; what was used beyond the hold is spent, too."""
