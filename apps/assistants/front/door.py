@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
+from contextlib import suppress
 from typing import Any, Final, NamedTuple
 from urllib.parse import unquote
 
@@ -12,7 +14,7 @@ from apps.assistants.front import admit, models
 from apps.assistants.front.admit import ClientLeft, Receive
 from apps.assistants.front.asked import Asked, Scope, read
 from apps.assistants.front.ground import ground
-from apps.assistants.front.reply import Bare, InternalError, Reply, Send
+from apps.assistants.front.reply import Bare, InternalError, Reply, Send, ShuttingDown
 from apps.assistants.front.resolve import resolve
 from apps.assistants.front.wires import registry
 from apps.assistants.front.wires.frame import WireReply
@@ -53,6 +55,11 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
         return
     except MenhirError as error:
         await reply.error(error)
+    except asyncio.CancelledError:
+        # This process is going and has waited long enough; the ledger has what there is. To be cut off would look like a broken network.
+        with suppress(OSError):
+            await reply.error(ShuttingDown())
+        raise
     except Exception:
         logger.exception("A request failed unexpectedly: %s", asked.request_id.decode())
         await reply.error(InternalError())

@@ -11,7 +11,7 @@ import orjson
 from apps.gateway import wire
 from apps.gateway.call import Respond
 from apps.gateway.errors import UpstreamError
-from menhir.errors import MenhirError, status_of
+from menhir.errors import MenhirError, Unavailable, status_of
 from menhir.telemetry.calls import answered
 
 Message = MutableMapping[str, Any]
@@ -28,6 +28,12 @@ class InternalError(MenhirError):
     """Something went wrong on our side. The request id helps us to find out what."""
 
     code = "internal_error"
+
+
+class ShuttingDown(Unavailable):
+    """This server is being restarted. Try again: another answers."""
+
+    code = "shutting_down"
 
 
 class Reply:

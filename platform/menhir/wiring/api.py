@@ -20,13 +20,20 @@ from menhir.wiring.refusals import status_for
 log = logging.getLogger(__name__)
 
 
+class Reference(Swagger):
+    """The page at /api/v1/docs, from our own static files: it works without internet."""
+
+    # Where Ninja is not an installed app it would take its scripts from elsewhere.
+    template_cdn = str(settings.NINJA / "templates" / "ninja" / "swagger.html")
+
+
 def build() -> NinjaAPI:
     """The API with the router of every room that has one."""
     api = NinjaAPI(
         title="Menhir",
         version="1",
         description="Prompts, knowledge, usage and answers of one tenant. The OpenAI-compatible plane is under /v1.",
-        docs=Swagger(),  # served from our own static files: it works without internet
+        docs=Reference(),
         docs_url="/docs",
         openapi_url="/openapi.json",
         urls_namespace="api",

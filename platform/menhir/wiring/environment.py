@@ -12,6 +12,8 @@
 | `MENHIR_RESPONSES_KEEP_DAYS` | 30 | how long a stored response is kept |
 | `MENHIR_LOG_LEVEL` | INFO | DEBUG, INFO, WARNING or ERROR |
 | `MENHIR_PRIVATE_NETWORKS` | none | networks that URLs in a tenant's configuration may lead into, such as `10.0.0.0/8` |
+| `MENHIR_DRAIN_SECONDS` | 0 | how long `web`, told to go, serves on while it says that it is not ready (at most 10) |
+| `MENHIR_GRACE_SECONDS` | 20 | how long what is under way then has to end (at most 20) |
 | `MENHIR_METRICS_TOKEN` | this machine alone | who may read `/metrics`, as a bearer token |
 | `MENHIR_SMTP_URL` | files in `MENHIR_HOME/mail` | `smtp://user:password@host:port` |
 """
@@ -24,6 +26,7 @@ import os
 import secrets
 import tempfile
 from collections.abc import Callable
+from importlib.util import find_spec
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import TypeVar
@@ -140,3 +143,11 @@ def _kept(path: Path, make: Callable[[], str]) -> str:
             f"MENHIR_HOME cannot be used: {path.parent}: {e.strerror}. Name a folder that this user may write to."
         ) from e
     return path.read_text(encoding="ascii").strip()
+
+
+def folder_of(package: str) -> Path:
+    """Where a package is installed, without importing it."""
+    spec = find_spec(package)
+    if spec is None or spec.origin is None:
+        raise ImproperlyConfigured(f"The package {package!r} is not installed.")
+    return Path(spec.origin).parent

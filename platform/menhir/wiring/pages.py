@@ -1,4 +1,4 @@
-"""The pages that belong to no room: the front door, health, errors."""
+"""The pages that belong to no room: the front door, errors."""
 
 from __future__ import annotations
 
@@ -6,15 +6,11 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-import psycopg
 from django.contrib.auth.decorators import login_required
-from django.db import DatabaseError, connection
-from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template import loader
-from django.views.decorators.cache import never_cache
 
-from menhir.postgres import roles
 from menhir.tenancy.middleware import places_of
 from menhir.wiring.problems import problem
 from menhir.wiring.refusals import status_for
@@ -31,49 +27,9 @@ def front_door(request: HttpRequest) -> HttpResponse:
     return redirect(f"/t/{place.slug}/")
 
 
-@never_cache
-def healthz(request: HttpRequest) -> HttpResponse:
-    """Whether the process is alive; asks nobody else."""
-    return JsonResponse({"status": "ok"})
-
-
-@never_cache
-def readyz(request: HttpRequest) -> HttpResponse:
-    """Whether the process can serve: the database answers and has every migration, the listener listens."""
-    from menhir.postgres.listener import listener
-    from menhir.wiring.lifespan import state
-
-    checks = {
-        "database": _database_answers() if listener.connected else _database_answers_anew(),
-        "migrations": state.migrated,
-        "listener": listener.connected,
-        "accepting": state.accepting,
-    }
-    ready = all(checks.values())
-    return JsonResponse({"status": "ok" if ready else "unavailable", "checks": checks}, status=200 if ready else 503)
-
-
 def absent(request: HttpRequest) -> HttpResponse:
     """What a library offers at this address, and we do not."""
     raise Http404
-
-
-def _database_answers() -> bool:
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT 1")
-    except DatabaseError:
-        return False
-    return True
-
-
-def _database_answers_anew() -> bool:
-    """Asked on a connection of its own: while the database is away a pool would make the question wait for seconds."""
-    try:
-        psycopg.connect(roles.conninfo("app"), connect_timeout=2).close()
-    except (psycopg.Error, RuntimeError):
-        return False
-    return True
 
 
 def error(status: int) -> Callable[..., HttpResponse]:

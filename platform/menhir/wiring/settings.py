@@ -41,6 +41,11 @@ MENHIR_PRIVATE_NETWORKS = environment.networks("MENHIR_PRIVATE_NETWORKS")
 MENHIR_KEEP_DAYS = {"assistants_response": environment.number("MENHIR_RESPONSES_KEEP_DAYS", 30, least=1, most=36_600)}
 """Of tables cut by day, how long a day is kept; written into their register by `migrate_all`."""
 
+# How long a process that was told to go serves on while it says that it is not ready: a balancer's interval of asking, times two.
+MENHIR_DRAIN_SECONDS = environment.number("MENHIR_DRAIN_SECONDS", 0, least=0, most=10)
+# How long what is under way then has to end.
+MENHIR_GRACE_SECONDS = environment.number("MENHIR_GRACE_SECONDS", 20, least=1, most=20)
+
 # --- Models -----------------------------------------------------------------------------------------------------------
 MENHIR_EMBEDDER_URL = environment.text("MENHIR_EMBEDDER_URL", "http://127.0.0.1:8090")
 MENHIR_LOCAL_MODEL = "all-MiniLM-L6-v2"
@@ -79,7 +84,7 @@ MIGRATION_MODULES = {label: f"migrations.{label}" for label in [*KERNEL, *PRODUC
 INSTALLED_APPS = [
     "unfold",
     "unfold.contrib.filters",
-    "django.contrib.admin",
+    "django.contrib.admin.apps.SimpleAdminConfig",  # the rooms' staff pages are found with the other pages: see urls.py
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -94,7 +99,6 @@ INSTALLED_APPS = [
     "channels",
     "csp",
     "django_htmx",
-    "ninja",
     "procrastinate.contrib.django",
     *(f"menhir.{label}" for label in KERNEL),
     *(f"apps.{label}" for label in PRODUCT),
@@ -121,10 +125,12 @@ MIDDLEWARE = [
     "menhir.tenancy.middleware.TenancyMiddleware",
     "menhir.wiring.operators.OperatorMiddleware",
 ]
+# The API's framework is no app of ours but a library with a page: as an app it would be loaded before anybody asks for one.
+NINJA = environment.folder_of("ninja")
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
-        "DIRS": [BASE_DIR / "templates"],
+        "DIRS": [BASE_DIR / "templates", NINJA / "templates"],
         "APP_DIRS": True,
         "OPTIONS": {
             "context_processors": [
@@ -206,7 +212,7 @@ UNFOLD = staff.UNFOLD
 
 # --- Static files -----------------------------------------------------------------------------------------------------
 STATIC_URL = "/static/"
-STATICFILES_DIRS = [BASE_DIR / "static"]
+STATICFILES_DIRS = [BASE_DIR / "static", NINJA / "static"]
 WHITENOISE_USE_FINDERS = True  # served from where they are: there is no collecting step to forget
 WHITENOISE_AUTOREFRESH = False
 

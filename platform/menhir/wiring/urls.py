@@ -1,4 +1,4 @@
-"""Where every page lives. `/v1` and `/ws` never come here: see asgi.py."""
+"""Where every page lives. `/v1`, `/ws`, health and metrics never come here: see asgi.py."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from django.urls import URLPattern, URLResolver, include, path, re_path
 from menhir.wiring import pages
 from menhir.wiring.api import api
 
+admin.autodiscover()
+
 
 def rooms() -> list[URLPattern | URLResolver]:
     """The pages of every room that has some."""
@@ -22,9 +24,6 @@ def rooms() -> list[URLPattern | URLResolver]:
 
 urlpatterns = [
     path("", pages.front_door, name="front_door"),
-    path("healthz", pages.healthz),
-    path("readyz", pages.readyz),
-    path("api/v1/health", pages.readyz),
     path("api/v1/", api.urls),
     # An address is proven by a link to choose a password, which takes the account from whoever held it. allauth's own letters would let
     # somebody else's account be confirmed by a click. Operators change addresses.

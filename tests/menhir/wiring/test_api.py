@@ -54,9 +54,9 @@ def test_a_key_without_the_scope_is_told_which(alice):
 
 
 def test_every_answer_has_a_request_id_and_keeps_a_sane_one(nobody):
-    assert nobody.get("/healthz")["x-request-id"].startswith("req_")
-    assert nobody.get("/healthz", headers={"x-request-id": "abc-12345"})["x-request-id"] == "abc-12345"
-    assert nobody.get("/healthz", headers={"x-request-id": "<script>"})["x-request-id"].startswith("req_")
+    assert nobody.get("/accounts/login/")["x-request-id"].startswith("req_")
+    assert nobody.get("/accounts/login/", headers={"x-request-id": "abc-12345"})["x-request-id"] == "abc-12345"
+    assert nobody.get("/accounts/login/", headers={"x-request-id": "<script>"})["x-request-id"].startswith("req_")
 
 
 def test_an_unknown_path_of_the_api_is_a_problem(nobody):

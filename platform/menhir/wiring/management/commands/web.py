@@ -12,8 +12,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 
 from menhir.wiring import lifeline
-
-GRACE_SECONDS = 20
+from menhir.wiring.serving import Server
 
 
 class Command(BaseCommand):
@@ -26,11 +25,11 @@ class Command(BaseCommand):
         parser.add_argument("--port", type=int, default=settings.PORT)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Serve until told to stop; then finish what is under way, for `GRACE_SECONDS` at most, and exit with 0."""
+        """Serve until told to stop; then finish what is under way, for `MENHIR_GRACE_SECONDS` at most, and exit with 0."""
         lifeline.watch()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, _finished)  # uvicorn puts its own in their place, and afterwards sends itself what it had heard
-        uvicorn.run(
+        config = uvicorn.Config(
             "menhir.wiring.asgi:application",
             host=options["host"],
             port=options["port"],
@@ -46,8 +45,9 @@ class Command(BaseCommand):
             proxy_headers=False,
             ws_max_size=1024 * 1024,
             timeout_keep_alive=75,
-            timeout_graceful_shutdown=GRACE_SECONDS,
+            timeout_graceful_shutdown=settings.MENHIR_GRACE_SECONDS,
         )
+        Server(config, drain_seconds=settings.MENHIR_DRAIN_SECONDS).run()
 
 
 def _finished(number: int, frame: FrameType | None) -> None:

@@ -1,0 +1,69 @@
+"""`/healthz` and `/readyz`: whether the process lives, and whether it can serve. For supervisors, balancers and probes.
+
+They are answered without Django: a probe every second asks for no session, no page and no language, and hears the truth even while the
+pages' pool is exhausted or not loaded yet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, Final
+
+import orjson
+import psycopg
+from asgiref.sync import sync_to_async
+
+from menhir.postgres import roles
+from menhir.postgres.listener import listener
+from menhir.telemetry import requests
+from menhir.wiring.lifespan import state
+
+Scope = MutableMapping[str, Any]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+LIVES: Final = "/healthz"
+PATHS: Final = frozenset({LIVES, "/readyz", "/api/v1/health"})
+PATIENCE_SECONDS: Final = 2
+HEADERS: Final = [
+    (b"content-type", b"application/json"),
+    (b"cache-control", b"no-store"),
+    (b"content-security-policy", b"default-src 'none'"),
+    (b"x-content-type-options", b"nosniff"),
+]
+
+
+async def health(scope: Scope, send: Send) -> None:
+    """Answer a probe: 200 when all is well, 503 when the process cannot serve, and which check says so."""
+    if scope["method"] not in {"GET", "HEAD"}:
+        await _say(scope, send, 405, {"status": "unavailable"}, [(b"allow", b"GET, HEAD")])
+        return
+    if scope["path"] == LIVES:
+        await _say(scope, send, 200, {"status": "ok"})
+        return
+    checks = {
+        "database": await _database_answers(),
+        "migrations": state.migrated,
+        "listener": listener.connected,
+        "accepting": state.accepting,
+    }
+    ready = all(checks.values())
+    await _say(scope, send, 200 if ready else 503, {"status": "ok" if ready else "unavailable", "checks": checks})
+
+
+async def _say(scope: Scope, send: Send, status: int, value: object, more: list[tuple[bytes, bytes]] | None = None) -> None:
+    body = orjson.dumps(value)
+    given = next((said for name, said in scope["headers"] if name == b"x-request-id"), b"")
+    own = [(b"content-length", b"%d" % len(body)), (b"x-request-id", requests.accept(given.decode("latin-1")).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": [*HEADERS, *own, *(more or [])]})
+    await send({"type": "http.response.body", "body": body if scope["method"] != "HEAD" else b""})
+
+
+@sync_to_async(thread_sensitive=False)
+def _database_answers() -> bool:
+    """Asked on a connection of its own: while the database is away a pool would make the question wait for seconds."""
+    try:
+        with psycopg.connect(roles.conninfo("app"), connect_timeout=PATIENCE_SECONDS) as connection:
+            connection.execute("SELECT 1")
+    except (psycopg.Error, RuntimeError):
+        return False
+    return True

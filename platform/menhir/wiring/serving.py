@@ -1,0 +1,40 @@
+"""The server of `web`, and how it goes: first it says that it is going, then it takes nothing new, then it ends what is left.
+
+On SIGTERM readiness turns false at once. For `MENHIR_DRAIN_SECONDS` everything is still served, so that a balancer finds out before a
+connection is refused; then the door is closed and what is under way has `MENHIR_GRACE_SECONDS` to end. What is not through by then is
+told so in its own wire, settled as interrupted and billed for what was said (see `apps.assistants.front.door`). A second signal, or
+Ctrl-C, leaves the pause out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from types import FrameType
+
+import structlog
+import uvicorn
+
+from menhir.wiring.lifespan import state
+
+log = structlog.get_logger("menhir.process")
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server with a pause between being told to go and closing the door."""
+
+    def __init__(self, config: uvicorn.Config, *, drain_seconds: float) -> None:
+        super().__init__(config)
+        self._drain_seconds = drain_seconds
+        self._draining = False
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Go, in order."""
+        state.accepting = False
+        if sig != signal.SIGTERM or self._draining or not self._drain_seconds or not self.started:
+            super().handle_exit(sig, frame)
+            return
+        self._draining = True
+        log.info("draining", seconds=self._drain_seconds)
+        loop = asyncio.get_running_loop()
+        loop.call_soon_threadsafe(loop.call_later, self._drain_seconds, super().handle_exit, sig, frame)
