@@ -91,10 +91,13 @@ def read_id(text: object) -> UUID | None:
 
 
 def owner_of(who: Principal) -> str | None:
-    """Whose alone the responses of this caller are; None for a key, whose responses are its tenant's."""
-    if who.unit is not None:
-        return who.unit
-    return str(who.user_id) if who.user_id is not None else None
+    """Whose alone the responses of this caller are; None for a key, whose responses are its tenant's.
+
+    An end user is somebody's word for a person: another issuer's word for the same name is another person.
+    """
+    if who.kind in {"key", "system"} and who.unit is None:
+        return None
+    return f"{who.kind}:{who.id}:{who.unit or ''}"
 
 
 async def keep(who: Principal, stored: Stored, *, previous: UUID | None) -> None:

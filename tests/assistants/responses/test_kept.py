@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 import psycopg
 import pytest
@@ -30,8 +31,11 @@ def stored(**more: Any) -> Stored:
     )
 
 
-def end_user(principal: Principal, unit: str) -> Principal:
-    return Principal(principal.tenant_id, principal.tenant_slug, "key", uuid7(), "jwt", None, principal.scopes, unit=unit)
+ISSUER, OTHER_ISSUER = uuid7(), uuid7()
+
+
+def end_user(principal: Principal, unit: str, issuer: UUID = ISSUER) -> Principal:
+    return Principal(principal.tenant_id, principal.tenant_slug, "end_user", issuer, unit, None, principal.scopes, unit)
 
 
 @pytest.mark.usefixtures("open_pools")
@@ -42,6 +46,7 @@ async def test_a_person_sees_his_own_alone(alice, bob):
     await responses.keep(bob.principal, bobs, previous=None)
     assert await responses.find(ada, hers.id) == hers
     assert await responses.find(ben, hers.id) is None
+    assert await responses.find(end_user(alice.principal, "ada", OTHER_ISSUER), hers.id) is None
     assert await responses.trace(ben, hers.id) is None
     with pytest.raises(UnknownResponse):
         await responses.delete(ben, hers.id)

@@ -10,11 +10,13 @@ import openai
 import psycopg
 import pytest
 from assistants.conftest import Company
+from assistants.test_end_users import ISS, accept, audience
 
 from apps.assistants import responses
 from menhir.postgres.ids import uuid7
 
 from peers.actor import Actor, call
+from peers.issuer import SigningKey
 
 
 def rows(superuser: str, company: Company) -> int:
@@ -177,6 +179,25 @@ def test_keys_of_a_tenant_share_responses_and_nobody_else_does(acmes: Company, g
     assert acmes.client("inference").responses.retrieve(mine.id).id == mine.id
 
 
+def test_an_end_user_sees_his_own_alone(acmes: Company):
+    signer = SigningKey("key-1")
+    accept(acmes.person, keys=signer.pem)
+    ada, ben = (
+        acmes.client(key=signer.token(iss=ISS, aud=audience(acmes.person), sub=name)) for name in ("ada@example.com", "ben@example.com")
+    )
+    hers = ada.responses.create(model="plain", input="A secret?")
+    assert ada.responses.create(model="plain", input="More?", previous_response_id=hers.id).output_text
+    for ask in (ben.responses.retrieve, ben.responses.delete, ben.responses.input_items.list):
+        with pytest.raises(openai.NotFoundError):
+            ask(hers.id)
+    with pytest.raises(openai.NotFoundError):
+        ben.responses.create(model="plain", input="?", previous_response_id=hers.id)
+    assert acmes.client("inference").responses.retrieve(hers.id).id == hers.id
+    shared = acmes.client("inference").responses.create(model="plain", input="?")
+    with pytest.raises(openai.NotFoundError):
+        ada.responses.retrieve(shared.id)
+
+
 def test_below_a_response(acmes: Company):
     client = acmes.client("inference")
     made = client.responses.create(model="plain", input="?")
@@ -194,6 +215,22 @@ def test_below_a_response(acmes: Company):
     assert status("GET", f"/{made.id}/nothing") == status("GET", f"/{made.id}/input_items/more") == 404
     assert status("GET", "/resp_" + "f" * 32) == status("GET", "/..%2f") == 404
     assert status("GET", f"/{made.id}/") == 200
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_idempotency_key_stands_for_one_response(acmes: Company, superuser: str, *, stream: bool):
+    client = acmes.client("inference")
+
+    def ask(question: str) -> Any:
+        made = client.responses.create(model="plain", input=question, stream=stream, extra_headers={"idempotency-key": "k-1"})
+        return list(made)[-1].response if stream else made
+
+    first, again = ask("One?"), ask("One?")
+    assert again.to_dict() == first.to_dict()
+    assert (acmes.upstream.stats.requests, rows(superuser, acmes)) == (1, 1)
+    assert client.responses.create(model="plain", input="Two?", previous_response_id=again.id).output_text
+    with pytest.raises(openai.ConflictError):
+        ask("Another?")
 
 
 def test_a_client_that_hangs_up_leaves_nothing(acmes: Company, superuser: str):

@@ -20,6 +20,7 @@ ROLES: Final = frozenset({"user", "assistant", "system", "developer"})
 PREFIXES: Final = {"message": "msg", "function_call": "fc", "function_call_output": "fco", "reasoning": "rs"}
 MADE: Final = re.compile(r"[a-z]+_([0-9a-f]{32})[0-9a-f]{4,}")
 ID_LIMIT_CHARACTERS: Final = 256
+SHOWN_CHARACTERS: Final = 80
 
 
 def item_id(kind: str, response_id: UUID, number: int) -> str:
@@ -39,6 +40,15 @@ def response_of(item: str) -> UUID | None:
     """
     match = MADE.fullmatch(item)
     return read_id(PREFIX + match[1]) if match else None
+
+
+def short(said: object) -> str:
+    """What a client said, as far as it fits into a message to him.
+
+    >>> len(short("a" * 1000))
+    80
+    """
+    return str(said)[:SHOWN_CHARACTERS]
 
 
 def references(given: object) -> Sequence[str]:
@@ -64,7 +74,7 @@ def read(given: object, *, response_id: UUID, known: Mapping[str, Item]) -> list
             items.append(_referred(item, known, at))
             continue
         if not isinstance(kind, str) or kind not in READERS:
-            raise MalformedRequest(f"Items of the type `{kind}` are not taken here.", param=f"{at}.type")
+            raise MalformedRequest(f"Items of the type `{short(kind)}` are not taken here.", param=f"{at}.type")
         items.append(_named(READERS[kind](item, at), kind, response_id, index))
     return items
 
@@ -80,7 +90,7 @@ def _referred(item: Item, known: Mapping[str, Item], at: str) -> Item:
     named = item.get("id")
     found = known.get(named) if isinstance(named, str) else None
     if found is None:
-        raise MalformedRequest(f"There is no stored item `{named}`.", param=f"{at}.id")
+        raise MalformedRequest(f"There is no stored item `{short(named)}`.", param=f"{at}.id")
     return found
 
 
@@ -138,7 +148,7 @@ def _parts(given: object, at: str, kinds: Mapping[str, Callable[[Item, str], Non
             raise MalformedRequest("A part of the content is an object.", param=place)
         check = kinds.get(str(part.get("type")))
         if check is None:
-            raise MalformedRequest(f"A part of the type `{part.get('type')}` cannot stand here.", param=f"{place}.type")
+            raise MalformedRequest(f"A part of the type `{short(part.get('type'))}` cannot stand here.", param=f"{place}.type")
         check(part, place)
     return given
 

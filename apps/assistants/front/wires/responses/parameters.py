@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from apps.assistants.errors import MalformedRequest
+from apps.assistants.front.wires.responses.items import short
 
 Fields = Mapping[str, Any]
 
@@ -158,7 +159,9 @@ def _tool(given: object, at: str) -> dict[str, Any]:
     if not isinstance(given, dict):
         raise MalformedRequest("A tool is an object.", param=at)
     if given.get("type") != "function":
-        raise MalformedRequest(f"Tools of the type `{given.get('type')}` are not run here: give functions of your own.", param=f"{at}.type")
+        raise MalformedRequest(
+            f"Tools of the type `{short(given.get('type'))}` are not run here: give functions of your own.", param=f"{at}.type"
+        )
     if not isinstance(given.get("name"), str):
         raise MalformedRequest("A function has a `name`.", param=f"{at}.name")
     return {"type": "function", "function": {name: value for name, value in given.items() if name != "type" and value is not None}}
@@ -214,7 +217,7 @@ def _logprobs(fields: Fields, chat: dict[str, Any]) -> None:
         raise MalformedRequest("`include` is a list.", param="include")
     for index, name in enumerate(include or ()):
         if not isinstance(name, str) or name not in INCLUDABLE:
-            raise MalformedRequest(f"`{name}` cannot be included here.", param=f"include[{index}]")
+            raise MalformedRequest(f"`{short(name)}` cannot be included here.", param=f"include[{index}]")
     most = fields.get("top_logprobs")
     if most is not None and type(most) is not int:
         raise MalformedRequest("`top_logprobs` is a number.", param="top_logprobs")

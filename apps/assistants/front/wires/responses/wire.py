@@ -109,14 +109,16 @@ async def _earlier(who: Principal, wanted: object) -> tuple[UUID | None, list[It
     """The response to go on from, and the conversation up to it. Its instructions stay behind, as OpenAI has it."""
     if wanted is None:
         return None, []
+    if not isinstance(wanted, str):
+        raise MalformedRequest("`previous_response_id` is the id of a response.", param="previous_response_id")
     found = responses.read_id(wanted)
     conversation = await responses.trace(who, found) if found is not None else None
-    if conversation is None:
-        raise PreviousResponseGone(f"Previous response with id '{wanted}' not found.", param="previous_response_id")
+    if found is None or conversation is None:
+        raise PreviousResponseGone(f"Previous response with id '{items.short(wanted)}' not found.", param="previous_response_id")
     if conversation.missing is not None:
         gone = responses.written(conversation.missing)
         raise PreviousResponseGone(
-            f"The conversation up to '{wanted}' began before '{gone}', which is stored no longer.", param="previous_response_id"
+            f"The conversation up to '{wanted}' goes back to '{gone}', which is stored no longer.", param="previous_response_id"
         )
     return found, conversation.items
 
