@@ -110,12 +110,15 @@ def usage_of(said: Any) -> Usage | None:
     read, written = said.get("prompt_tokens"), said.get("completion_tokens", 0)
     if not (_is_count(read) and _is_count(written)):
         return None
+    kept = _detail(said, "prompt_tokens_details", "cache_write_tokens", most=read)
     return Usage(
         input_tokens=read,
         output_tokens=written,
         cached_input_tokens=_detail(said, "prompt_tokens_details", "cached_tokens", most=read),
         reasoning_tokens=_detail(said, "completion_tokens_details", "reasoning_tokens", most=written),
         source="upstream",
+        cache_write_tokens=kept,
+        cache_write_1h_tokens=_detail(said, "prompt_tokens_details", "cache_write_1h_tokens", most=kept) if kept else 0,
     )
 
 

@@ -41,15 +41,15 @@ class Company:
     def tenant(self) -> Tenant:
         return self.person.tenant
 
-    def model(self, name: str, orders: str = "", *, base_url: str | None = None) -> str:
+    def model(self, name: str, orders: str = "", *, base_url: str | None = None, kind: str = "openai", upstream_model: str = "fake") -> str:
         """A route of this name, to the fake upstream with these orders."""
         with tenant_transaction(self.tenant):
-            url = base_url or self.upstream.base_url
-            provider = Provider(tenant=self.tenant, slug=f"fake-{name}".replace("/", "-").lower(), kind="openai", base_url=url)
+            url = base_url or (self.upstream.gemini_url if kind == "gemini" else self.upstream.base_url)
+            provider = Provider(tenant=self.tenant, slug=f"fake-{name}".replace("/", "-").lower(), kind=kind, base_url=url)
             provider.set_credential("sk-upstream")
             provider.save()
             route = Route.objects.create(tenant=self.tenant, name=name)
-            route.lead_to((provider, f"fake?{orders}" if orders else "fake"))
+            route.lead_to((provider, f"{upstream_model}?{orders}" if orders else upstream_model))
         return name
 
     def prompt(self, slug: str, text: str, *, label: str | None = "production") -> Prompt:

@@ -59,6 +59,7 @@ class Routes:
         policy: Mapping[str, object] | None = None,
         weights: Sequence[int] = (),
         shadows: Mapping[str, int] | None = None,
+        kind: str = "openai",
         **patience: float,
     ) -> str:
         """A new route that leads to these models, in this order, each at a provider of its own.
@@ -67,7 +68,7 @@ class Routes:
         """
         self.made += 1
         name = name or f"route-{self.made}"
-        fields = {"base_url": base_url or self.base_url, "tariff": tariff, **patience}
+        fields = {"kind": kind, "base_url": base_url or self.base_url, "tariff": tariff, **patience}
         await sync_to_async(self._make)(name, models, fields, policy or {}, weights, shadows or {})
         return name
 
@@ -111,7 +112,7 @@ class Routes:
                 )
 
     def _provider(self, slug: str, fields: Mapping[str, object]) -> Provider:
-        provider = Provider(tenant=self.tenant, slug=slug, kind=Provider.Kind.OPENAI, **fields)
+        provider = Provider(tenant=self.tenant, slug=slug, **fields)
         provider.set_credential("sk-fake")
         provider.save()
         return provider

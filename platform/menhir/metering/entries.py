@@ -28,6 +28,10 @@ class Usage(msgspec.Struct, frozen=True, gc=False):
     cached_input_tokens: int = 0
     reasoning_tokens: int = 0
     source: UsageSource = "upstream"
+    cache_write_tokens: int = 0
+    """Part of the input, too: what went into the provider's cache, where that has a price of its own …"""
+    cache_write_1h_tokens: int = 0
+    """… and how much of it to stay for an hour."""
 
 
 NO_USAGE = Usage(input_tokens=0, output_tokens=0)

@@ -3,8 +3,9 @@
 The table's own calculator takes 73 microseconds a call, most of it for finding out what to multiply; here that is found out once
 per (provider, model) and kept as a `Tariff`, so that a call costs five multiplications. Tests compare the two over the whole table.
 
-Cached input and reasoning output are priced apart where the table has a price for them. A provider is looked up by its slug
-("openai", "anthropic"), and where the slug is a name of the tenant's own ("our-proxy") by the model's maker ("gpt-…" is OpenAI's).
+Input that came from a cache or went into one, and reasoning output, are priced apart where the table has a price for them. A provider
+is looked up by its slug ("openai", "anthropic"), and where the slug is a name of the tenant's own ("our-proxy") by the model's maker
+("gpt-…" is OpenAI's).
 A model the table does not know costs `Decimal(0)`, and `known()` says so: such calls are shown as unpriced, not as free.
 """
 
@@ -79,6 +80,8 @@ class Tariff:
     cached_input: Price
     output: Price
     reasoning: Price
+    cache_write: Price = None
+    cache_write_1h: Price = None
 
     def cost(self, usage: Usage) -> Decimal:
         """What is priced apart is taken out of the whole first, and never more than the whole holds."""
@@ -90,11 +93,25 @@ class Tariff:
             price += _rate(self.cached_input, size) * cached
         if reasoning:
             price += _rate(self.reasoning, size) * reasoning
+        if usage.cache_write_tokens:
+            price += self._surcharge(usage, size, fresh=size - cached)
         return PER_MILLION * price
+
+    def _surcharge(self, usage: Usage, size: int, *, fresh: int) -> Decimal:
+        """What tokens cost more, having gone into a cache, than the fresh ones they were counted as."""
+        written = min(usage.cache_write_tokens, fresh)
+        hour = min(usage.cache_write_1h_tokens, written) if self.cache_write_1h is not None else 0
+        rest = written - hour if self.cache_write is not None else 0
+        return _rate(self.cache_write_1h, size) * hour + _rate(self.cache_write, size) * rest - _rate(self.input, size) * (hour + rest)
 
     def most(self, input_tokens: int, output_tokens: int) -> Decimal:
         """Each token at the dearest price that it may have."""
-        read = max(_dearest(self.input, input_tokens), _dearest(self.cached_input, input_tokens))
+        read = max(
+            _dearest(self.input, input_tokens),
+            _dearest(self.cached_input, input_tokens),
+            _dearest(self.cache_write, input_tokens),
+            _dearest(self.cache_write_1h, input_tokens),
+        )
         written = max(_dearest(self.output, input_tokens), _dearest(self.reasoning, input_tokens))
         return PER_MILLION * (read * input_tokens + written * output_tokens)
 
@@ -134,6 +151,8 @@ def _compile(price: ModelPrice) -> Tariff:
         cached_input=price.cache_read_mtok,
         output=price.output_mtok,
         reasoning=price.output_reasoning_mtok,
+        cache_write=price.cache_write_mtok,
+        cache_write_1h=price.cache_write_1h_mtok,
     )
 
 

@@ -33,6 +33,8 @@ def test_every_model_of_the_table_costs_what_the_table_says():
         Usage(input_tokens=1_000, output_tokens=100),
         Usage(input_tokens=300_000, output_tokens=7, cached_input_tokens=250_000, reasoning_tokens=3),
         Usage(input_tokens=0, output_tokens=0),
+        Usage(input_tokens=1_000, output_tokens=100, cached_input_tokens=400, cache_write_tokens=300, cache_write_1h_tokens=100),
+        Usage(input_tokens=400_000, output_tokens=1, cache_write_tokens=400_000),
     ]
     compared = 0
     for provider, model in models_priced_by_tokens():
@@ -44,6 +46,8 @@ def test_every_model_of_the_table_costs_what_the_table_says():
                     output_tokens=usage.output_tokens,
                     cache_read_tokens=usage.cached_input_tokens,
                     output_reasoning_tokens=usage.reasoning_tokens,
+                    cache_write_tokens=usage.cache_write_tokens,
+                    cache_write_1h_tokens=usage.cache_write_1h_tokens,
                 ),
             )["total_price"]
             assert prices._compile(model.get_prices(AT)).cost(usage) == expected, f"{provider.id} {model.id}"
@@ -61,6 +65,37 @@ def test_cached_input_is_priced_apart():
 def test_reasoning_is_priced_apart_where_it_has_a_price():
     tariff = prices._compile(ModelPrice(input_mtok=Decimal(1), output_mtok=Decimal(2), output_reasoning_mtok=Decimal(3)))
     assert tariff.cost(Usage(input_tokens=0, output_tokens=10, reasoning_tokens=4)) == Decimal("0.000024")
+
+
+def test_what_a_cache_took_is_priced_apart():
+    usage = Usage(input_tokens=1_000, output_tokens=0, cached_input_tokens=400, cache_write_tokens=300, cache_write_1h_tokens=100)
+    cost = prices.cost(provider="anthropic", model="claude-sonnet-4-5", usage=usage, at=AT)
+    assert cost == (300 * 3 + 400 * Decimal("0.3") + 200 * Decimal("3.75") + 100 * 6) / Decimal(1_000_000)
+
+
+def test_the_most_that_a_call_may_cost_is_all_of_it_kept_for_an_hour():
+    most = prices.most(provider="anthropic", model="claude-sonnet-4-5", input_tokens=1_000, output_tokens=10, at=AT)
+    assert most == (1_000 * 6 + 10 * 15) / Decimal(1_000_000)
+
+
+def test_more_written_than_sent_is_not_charged():
+    usage = Usage(input_tokens=10, output_tokens=0, cached_input_tokens=6, cache_write_tokens=1_000, cache_write_1h_tokens=5_000)
+    cost = prices.cost(provider="anthropic", model="claude-sonnet-4-5", usage=usage, at=AT)
+    assert cost == (6 * Decimal("0.3") + 4 * 6) / Decimal(1_000_000)
+
+
+@pytest.mark.parametrize(
+    ("tariff", "model"),
+    [
+        ("anthropic", "claude-opus-4-8"),
+        ("anthropic", "claude-sonnet-4-5-20250929"),
+        ("google", "gemini-2.5-pro"),
+        ("google", "gemini-3-pro-preview"),
+        ("google", "gemini-embedding-001"),
+    ],
+)
+def test_the_makers_of_other_wires_are_in_the_table(tariff, model):
+    assert prices.known(provider=tariff, model=model)
 
 
 def test_more_cached_than_sent_is_not_money_back():
