@@ -10,7 +10,7 @@ from django.http import HttpRequest
 from django.utils.translation import gettext_lazy
 from unfold.widgets import UnfoldAdminPasswordWidget
 
-from apps.gateway.models import Provider, Route, Target
+from apps.gateway.models import Branch, Provider, Route, Target
 from menhir.tenancy.admin import LinesOfTenant, OfTenant, chosen_tenant_id
 
 
@@ -53,10 +53,18 @@ class TargetLines(LinesOfTenant):
     model = Target
 
 
+class BranchLines(LinesOfTenant):
+    """Where a classifier sends which questions, in order."""
+
+    model = Branch
+    fk_name = "route"
+
+
 @admin.register(Route)
 class RouteAdmin(OfTenant):
     """What clients may write as model."""
 
-    list_display = ("name", "created_at")
+    list_display = ("name", "strategy", "created_at")
+    list_filter = ("strategy",)
     search_fields = ("name",)
-    inlines = (TargetLines,)
+    inlines = (TargetLines, BranchLines)

@@ -49,8 +49,30 @@ class ResolvedTarget:
     position: int = 0
     weight: int = 1
     role: Literal["answer", "shadow"] = "answer"
+    guarded: bool = False
+    """Named by the tenant itself: see `addresses`."""
     health: Health = field(default_factory=Health, compare=False, repr=False)
     """How it has been doing, in this process."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedBranch:
+    """One of the routes that a classifier may choose, and what speaks for it."""
+
+    label: str
+    description: str
+    route: str
+    pattern: Pattern | None = None
+    """Found in the question."""
+    longer_than: int | None = None
+    """The whole conversation has more characters."""
+    has_tools: bool | None = None
+    has_images: bool | None = None
+
+    @property
+    def has_rules(self) -> bool:
+        """Whether rules alone decide for it; else it is for the model to choose."""
+        return any(rule is not None for rule in (self.pattern, self.longer_than, self.has_tools, self.has_images))
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +84,10 @@ class ResolvedRoute:
     """Those whose answer is read, by position."""
     id: UUID | None = None
     shadows: tuple[ResolvedTarget, ...] = ()
+    branches: tuple[ResolvedBranch, ...] = ()
+    """Of a classifier: where questions may go, the last one taking what no other takes. It has no targets itself."""
+    classifier: str | None = None
+    """The model that is asked which branch a question belongs to."""
     strategy: str = "priority"
     retries: int = 1
     """How often a busy target is asked again."""
@@ -120,6 +146,13 @@ class Call(msgspec.Struct):
     """It was answered to its end and without error: said before the client's last byte."""
     kept: Kept | None = None
     """What it was answered with, when that was kept from an identical call."""
+
+
+class Pattern(Protocol):
+    """A compiled regular expression."""
+
+    def search(self, text: str) -> object | None:
+        """Give a match, or None."""
 
 
 class Respond(Protocol):

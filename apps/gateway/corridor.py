@@ -11,7 +11,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from apps.gateway import holding, relay, routing, shadow
+from apps.gateway import classifier, holding, relay, routing, shadow
 from apps.gateway.cache import answering
 from apps.gateway.cache.embeddings import embeddings
 from apps.gateway.dispatch import dispatch
@@ -34,6 +34,8 @@ DRAIN_SECONDS = 1.0
 async def run(call: Call, respond: Respond, gone: Gone) -> None:
     """Answer a call. Raises GatewayError (or another MenhirError) only before `respond.start`."""
     route = call.route or await routing.resolve(call.principal.tenant_id, call.model)
+    if route is not None and route.branches:
+        route = await classifier.choose(call, route)
     if route is None or not route.targets:
         raise UnknownModel(f"The model `{call.model}` does not exist.", param="model")
     call.route = route

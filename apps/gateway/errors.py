@@ -4,6 +4,11 @@
   x UnknownModel ............. no route of this name
   x MalformedKey ............. an `Idempotency-Key` that is none
   x KeyReused ................ an `Idempotency-Key` that came with another body before
+  x UnknownRoute, UnknownProvider . not there, or another tenant's
+  x UnfitRoute, UnfitProvider . make no sense as they are described
+  x NameTaken ................ there is one of this name
+  x StillUsed ................ others lead there
+  x RouteLoop ................ routes that choose among routes lead back to where they came from
   x UpstreamError ............ the other side failed
     + UpstreamBusy             worth another try, here or elsewhere
     + UpstreamDown             not here, not now: go to the next target
@@ -56,6 +61,48 @@ class KeyReused(GatewayError, Conflict):
         """Keep clients from trying again: they do so after a 409."""
         super().__init__(message, param=param)
         self.headers = [(b"x-should-retry", b"false")]
+
+
+class UnknownRoute(GatewayError, NotFound):
+    """There is no route of this name."""
+
+    code = "route_not_found"
+
+
+class UnknownProvider(GatewayError, NotFound):
+    """There is no provider of this name."""
+
+    code = "provider_not_found"
+
+
+class UnfitRoute(GatewayError, Invalid):
+    """A route like this would answer nothing."""
+
+    code = "route_unfit"
+
+
+class UnfitProvider(GatewayError, Invalid):
+    """A provider like this cannot be reached."""
+
+    code = "provider_unfit"
+
+
+class NameTaken(GatewayError, Conflict):
+    """There is one of this name already."""
+
+    code = "name_taken"
+
+
+class StillUsed(GatewayError, Conflict):
+    """Others still lead there."""
+
+    code = "still_used"
+
+
+class RouteLoop(GatewayError, Invalid):
+    """The routes that choose among routes lead in a circle."""
+
+    code = "route_loop"
 
 
 class UpstreamError(GatewayError):

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
-from apps.gateway.call import ResolvedRoute, ResolvedTarget
+from apps.gateway.call import ResolvedBranch, ResolvedRoute, ResolvedTarget
 from apps.gateway.health import health_of
+from apps.gateway.patterns import compiled
 from menhir.postgres import pools, sql
 from menhir.postgres.hot import HotCache
 from menhir.tenancy.sealing import unseal
@@ -63,14 +64,19 @@ async def names(tenant_id: UUID) -> tuple[Named, ...]:
     return await _names.get(tenant_id, "", load) or ()
 
 
-def _route(tenant_id: UUID, name: str, rows: list[Any]) -> ResolvedRoute:
+def _route(tenant_id: UUID, name: str, rows: list[Any]) -> ResolvedRoute | None:
     first = rows[0]
-    targets = tuple(_target(tenant_id, row) for row in rows)
+    targets = tuple(_target(tenant_id, row) for row in rows if row.target_id is not None)
+    branches = tuple(_branch(said) for said in first.branches or ())
+    if not targets and not branches:
+        return None
     return ResolvedRoute(
         name=name,
         id=first.route_id,
         targets=tuple(target for target in targets if target.role == "answer"),
         shadows=tuple(target for target in targets if target.role == "shadow"),
+        branches=branches,
+        classifier=first.classifier,
         strategy=first.strategy,
         retries=first.retries,
         total_timeout_seconds=first.total_timeout_seconds,
@@ -88,6 +94,18 @@ def _fingerprint(route: Any, targets: list[ResolvedTarget]) -> bytes:
     places = [[str(t.provider_id), t.kind, t.base_url, dict(t.headers), t.upstream_model, t.position, t.weight] for t in targets]
     decided = [str(route.route_id), route.strategy, route.max_output_tokens, places]
     return hashlib.blake2b(orjson.dumps(decided, option=orjson.OPT_SORT_KEYS), digest_size=16).digest()
+
+
+def _branch(said: dict[str, Any]) -> ResolvedBranch:
+    return ResolvedBranch(
+        label=said["label"],
+        description=said["description"],
+        route=said["route"],
+        pattern=compiled(said["matches"]) if said["matches"] else None,
+        longer_than=said["longer_than"],
+        has_tools=said["has_tools"],
+        has_images=said["has_images"],
+    )
 
 
 def _target(tenant_id: UUID, row: Any) -> ResolvedTarget:
@@ -108,6 +126,7 @@ def _target(tenant_id: UUID, row: Any) -> ResolvedTarget:
         position=row.position,
         weight=row.weight,
         role=row.role,
+        guarded=row.guarded,
         first_byte_timeout_seconds=row.first_byte_timeout_seconds,
         idle_timeout_seconds=row.idle_timeout_seconds,
         answer_timeout_seconds=row.answer_timeout_seconds,

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from aiohappyeyeballs import start_connection
 from yarl import URL
 
+from apps.gateway.addresses import PrivateAddress, is_open
 from apps.gateway.connection import Connection
 
 CONNECT_TIMEOUT_SECONDS = 5.0
@@ -25,6 +26,8 @@ class Origin(NamedTuple):
     host: str
     port: int
     tls: bool
+    guarded: bool = False
+    """Named by a tenant: it must not lead into the operator's network. Its connections are kept apart from those that may."""
 
 
 class Endpoint(NamedTuple):
@@ -40,7 +43,7 @@ def endpoint(url: str) -> Endpoint:
     """Read a URL; raises ValueError for one that is not http or https.
 
     >>> endpoint("https://api.openai.com/v1/embeddings")
-    Endpoint(origin=Origin(host='api.openai.com', port=443, tls=True), authority='api.openai.com', target='/v1/embeddings')
+    Endpoint(origin=Origin(host='api.openai.com', port=443, tls=True, guarded=False), authority='api.openai.com', target='/v1/embeddings')
     """
     parsed = URL(url)
     if parsed.scheme not in {"http", "https"} or not parsed.raw_host or parsed.port is None:
@@ -85,6 +88,10 @@ class Session:
     async def _connect(self, origin: Origin) -> Connection:
         async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
             found = await self._loop.getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM)
+            if origin.guarded:
+                found = [place for place in found if is_open(origin.host, str(place[4][0]))]
+                if not found:
+                    raise PrivateAddress
             sock = await start_connection(found, happy_eyeballs_delay=NEXT_ADDRESS_SECONDS, loop=self._loop)
             try:
                 _, connection = await self._loop.create_connection(

@@ -25,6 +25,7 @@ class Orders:
     busy: int = 0  # refuse the first n requests for this model with 429
     retry_after: str = ""  # what the refusal's header says
     code: str = ""  # what the refusal's, or the error's, `code` says
+    text: str = ""  # these words instead of its own
     role: int = 0  # so many chunks that say who speaks and nothing else come before the first word
     big: int = 0  # the first word has so many bytes
     first_ms: int = 0  # wait before the first byte
@@ -67,7 +68,7 @@ def orders_of(model: str) -> Orders:
 
 def words_of(orders: Orders) -> list[str]:
     """What it generates, one word a token."""
-    words = [word + " " for word in TEXT.split()]
+    words = [word + " " for word in (orders.text or TEXT).split()]
     if orders.big:
         words[0] = "x" * orders.big
     return [words[number % len(words)] for number in range(orders.chunks)] if orders.chunks else words

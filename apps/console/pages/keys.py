@@ -39,6 +39,8 @@ SCOPE_WORDS = {
     "knowledge:write": gettext_lazy("upload and delete documents"),
     "prompts:read": gettext_lazy("read prompts"),
     "prompts:write": gettext_lazy("write and release prompts"),
+    "gateway:read": gettext_lazy("read providers and routes"),
+    "gateway:write": gettext_lazy("change providers and routes"),
     "usage:read": gettext_lazy("read usage and cost"),
     "limits:read": gettext_lazy("read limits and budgets"),
     "limits:write": gettext_lazy("set limits and budgets"),

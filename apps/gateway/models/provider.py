@@ -47,6 +47,11 @@ class Provider(HotModel):
     answer_timeout_seconds = models.FloatField(
         _("longest wait for a whole answer, in seconds"), default=600.0, validators=[MinValueValidator(0.1)]
     )
+    is_guarded = models.BooleanField(
+        _("guarded"),
+        default=False,
+        help_text=_("Named by the tenant itself: it must not lead into the network that this installation runs in."),
+    )
     created_at = models.DateTimeField(_("created"), default=timezone.now, editable=False)
 
     class Meta:

@@ -78,6 +78,15 @@ class Route(HotModel):
         validators=[MinValueValidator(0.5), MaxValueValidator(1.0)],
         help_text=_("Cosine similarity; empty compares questions by their words alone."),
     )
+    classifier = TenantForeignKey(
+        "self",
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="classifies_for",
+        verbose_name=_("classifying model"),
+        help_text=_("Asked which branch a question belongs to, where rules do not say; empty: rules alone decide."),
+    )
     created_at = models.DateTimeField(_("created"), default=timezone.now, editable=False)
 
     class Meta:

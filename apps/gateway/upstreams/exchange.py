@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol, Self
 
+from apps.gateway.addresses import PrivateAddress
 from apps.gateway.connection import Unanswered
 from apps.gateway.errors import UpstreamBusy, UpstreamCut, UpstreamDown, UpstreamError
 from apps.gateway.sse import EventSplitter, data_of
@@ -50,13 +51,16 @@ class Exchange:
         provider = attempt.target.provider
         try:
             to, head, body = self.request()
-            self._origin = to.origin
-            self._connection = connection = await attempt.session.take(to.origin)
+            self._origin = origin = to.origin._replace(guarded=True) if attempt.target.guarded else to.origin
+            self._connection = connection = await attempt.session.take(origin)
             await connection.ask(head, body)
         except Unanswered as e:
             self._leave()
             # A fresh connection may do.
             raise UpstreamBusy(f"The upstream `{provider}` closed the connection before it answered.") from e
+        except PrivateAddress as e:
+            self._leave()
+            raise UpstreamDown(f"The upstream `{provider}` leads into a network that is closed to it.") from e
         except (OSError, ValueError) as e:
             self._leave()
             raise UpstreamDown(f"The upstream `{provider}` cannot be reached.") from e

@@ -16,6 +16,8 @@ SCOPES: tuple[str, ...] = (
     "knowledge:write",
     "prompts:read",
     "prompts:write",
+    "gateway:read",
+    "gateway:write",
     "usage:read",
     "limits:read",
     "limits:write",

@@ -10,6 +10,7 @@
 | `MENHIR_PUBLIC_URL` | `http://127.0.0.1:$PORT` | what links and cookies are made for |
 | `MENHIR_EMBEDDER_URL` | `http://127.0.0.1:8090` | where the embedder answers |
 | `MENHIR_RESPONSES_KEEP_DAYS` | 30 | how long a stored response is kept |
+| `MENHIR_PRIVATE_UPSTREAMS` | none | hosts and networks (`10.0.0.0/8`) of yours that tenants may reach; or `any` |
 | `MENHIR_LOG_LEVEL` | INFO | DEBUG, INFO, WARNING or ERROR |
 | `MENHIR_PRIVATE_NETWORKS` | none | networks that URLs in a tenant's configuration may lead into, such as `10.0.0.0/8` |
 | `MENHIR_DRAIN_SECONDS` | 0 | how long `web`, told to go, serves on while it says that it is not ready (at most 10) |
@@ -23,6 +24,7 @@ from __future__ import annotations
 import base64
 import logging
 import os
+import re
 import secrets
 import tempfile
 from collections.abc import Callable
@@ -39,6 +41,7 @@ from menhir.tenancy import masterkeys
 
 T = TypeVar("T")
 ROOT: Path = Path(__file__).resolve().parents[3]
+HOST = re.compile(r"[0-9A-Za-z._-]+|[0-9A-Fa-f:.]+")
 
 
 def text(name: str, default: str) -> str:
@@ -73,6 +76,20 @@ def words(name: str, default: list[str]) -> list[str]:
     """A comma-separated list."""
     raw = os.environ.get(name)
     return [word.strip() for word in raw.split(",") if word.strip()] if raw else default
+
+
+def places(name: str) -> list[str]:
+    """Hosts and networks, or `any`."""
+    found = words(name, [])
+    for word in found:
+        if "/" in word:
+            try:
+                ip_network(word, strict=False)
+            except ValueError as e:
+                raise ImproperlyConfigured(f"{name} must list hosts and networks such as 10.0.0.0/8, not {word!r}.") from e
+        elif not HOST.fullmatch(word):
+            raise ImproperlyConfigured(f"{name} must list hosts without scheme and port, not {word!r}.")
+    return found
 
 
 def home() -> Path:

@@ -48,6 +48,7 @@ MENHIR_GRACE_SECONDS = environment.number("MENHIR_GRACE_SECONDS", 20, least=1, m
 
 # --- Models -----------------------------------------------------------------------------------------------------------
 MENHIR_EMBEDDER_URL = environment.text("MENHIR_EMBEDDER_URL", "http://127.0.0.1:8090")
+MENHIR_PRIVATE_UPSTREAMS = environment.places("MENHIR_PRIVATE_UPSTREAMS")
 MENHIR_LOCAL_MODEL = "all-MiniLM-L6-v2"
 
 # --- Database ---------------------------------------------------------------------------------------------------------

@@ -20,5 +20,7 @@ class Embedder:
         """Send the request; raises UpstreamRefused for anything but embeddings."""
         if attempt.operation != "embeddings":
             raise UpstreamRefused("This model makes embeddings; it answers no chat completions.", param="model")
-        base_url = attempt.target.base_url or f"{settings.MENHIR_EMBEDDER_URL}/v1"
-        return openai.open(msgspec.structs.replace(attempt, target=replace(attempt.target, base_url=base_url)))
+        target = attempt.target
+        if not target.base_url:  # the operator's own, on loopback
+            target = replace(target, base_url=f"{settings.MENHIR_EMBEDDER_URL}/v1", guarded=False)
+        return openai.open(msgspec.structs.replace(attempt, target=target))

@@ -1,0 +1,241 @@
+"""What goes into `/api/v1/providers` and `/api/v1/routes`, and what comes out."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
+
+from ninja import Field, Schema
+from pydantic import AfterValidator, ConfigDict
+
+from apps.gateway.models import Branch, Provider, Route, Target
+from apps.gateway.models.route import MOST_RETRIES
+
+MOST_TARGETS = 50
+MOST_HEADERS = 50
+INT4 = 2**31 - 1
+SMALL = 2**15 - 1
+
+
+def storable(text: str) -> str:
+    """Refuse what the database cannot keep.
+
+    >>> storable("plain")
+    'plain'
+    """
+    if "\x00" in text or any("\ud800" <= character <= "\udfff" for character in text):
+        raise ValueError("contains characters that are no text")
+    return text
+
+
+def base_url(text: str) -> str:
+    """Take an address that a gateway can ask.
+
+    >>> base_url("https://api.example.com/v1/")
+    'https://api.example.com/v1'
+    """
+    parts = urlsplit(text)
+    if text and (parts.scheme not in {"http", "https"} or not parts.hostname):
+        raise ValueError("is no URL of http or https")
+    if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
+        raise ValueError("holds more than scheme, host, port and path")
+    return text.rstrip("/")
+
+
+def header_lines(headers: dict[str, str]) -> dict[str, str]:
+    """Refuse what would break out of its line."""
+    for name, value in headers.items():
+        if not name or not name.isascii() or not name.replace("-", "").replace("_", "").isalnum() or not value.isprintable():
+            raise ValueError(f"{name!r} is no header")
+    return headers
+
+
+Text = Annotated[str, AfterValidator(storable)]
+Word = Annotated[Text, Field(max_length=60)]
+ModelName = Annotated[Text, Field(min_length=1, max_length=200)]
+Url = Annotated[Text, Field(max_length=500), AfterValidator(base_url)]
+Headers = Annotated[dict[Text, Text], Field(max_length=MOST_HEADERS), AfterValidator(header_lines)]
+Patience = Annotated[float, Field(ge=0.1, le=86_400, allow_inf_nan=False)]
+Kind = Literal["openai", "anthropic", "gemini", "embedder", "extract"]
+Strategy = Literal["priority", "weighted", "least_latency", "least_cost", "fan_out", "classifier"]
+
+
+class Strict(Schema):
+    """A body in which a misspelt member is refused, not dropped."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class ProviderIn(Strict):
+    """A provider. Its credential is sealed and can never be read again."""
+
+    slug: Annotated[Word, Field(pattern=r"^[A-Za-z0-9_-]+$")]
+    kind: Kind
+    base_url: Url = ""
+    credential: Annotated[Text, Field(max_length=4_000)] = ""
+    headers: Headers = {}
+    tariff: Word = ""
+    first_byte_timeout_seconds: Patience = 60.0
+    answer_timeout_seconds: Patience = 600.0
+
+
+class ProviderChange(Strict):
+    """What shall be different; what is left out stays. An empty credential takes the present one away."""
+
+    kind: Kind | None = None
+    base_url: Url | None = None
+    credential: Annotated[Text, Field(max_length=4_000)] | None = None
+    headers: Headers | None = None
+    tariff: Word | None = None
+    first_byte_timeout_seconds: Patience | None = None
+    answer_timeout_seconds: Patience | None = None
+
+
+class ProviderOut(Schema):
+    """A provider; of its headers the names alone, for a value may be a secret."""
+
+    slug: str
+    kind: str
+    base_url: str
+    has_credential: bool
+    header_names: list[str]
+    tariff: str
+    first_byte_timeout_seconds: float
+    answer_timeout_seconds: float
+    created_at: datetime
+
+    @classmethod
+    def of(cls, provider: Provider) -> Self:
+        """Show a provider."""
+        plain = {name: getattr(provider, name) for name in cls.model_fields if name != "header_names"}
+        return cls(header_names=sorted(provider.headers), **plain)
+
+
+class ProviderList(Schema):
+    """Every provider of the tenant, by slug."""
+
+    providers: list[ProviderOut]
+
+
+class TargetIn(Strict):
+    """Who answers for a route. Without a position, as they stand in the list."""
+
+    provider: Word
+    model: ModelName
+    position: Annotated[int, Field(ge=0, le=SMALL, strict=True)] | None = None
+    weight: Annotated[int, Field(ge=0, le=SMALL, strict=True)] = 1
+    role: Literal["answer", "shadow"] = "answer"
+
+
+class TargetOut(Schema):
+    """Who answers for a route."""
+
+    provider: str
+    model: str
+    position: int
+    weight: int
+    role: str
+
+    @classmethod
+    def of(cls, target: Target) -> Self:
+        """Show a target."""
+        return cls(
+            provider=target.provider.slug,
+            model=target.upstream_model,
+            position=target.position,
+            weight=target.weight,
+            role=target.role,
+        )
+
+
+class BranchIn(Strict):
+    """Where a classifier sends which questions; the last one takes what no other takes."""
+
+    label: Annotated[Word, Field(pattern=r"^[A-Za-z0-9_-]+$")]
+    route: ModelName
+    description: Annotated[Text, Field(max_length=500)] = ""
+    matches: Annotated[Text, Field(max_length=500)] = ""
+    longer_than: Annotated[int, Field(ge=1, le=INT4, strict=True)] | None = None
+    has_tools: bool | None = None
+    has_images: bool | None = None
+
+
+class BranchOut(BranchIn):
+    """Where a classifier sends which questions."""
+
+    @classmethod
+    def of(cls, branch: Branch) -> Self:
+        """Show a branch."""
+        rules = {name: getattr(branch, name) for name in cls.model_fields if name != "route"}
+        return cls(route=branch.leads_to.name, **rules)
+
+
+class Policy(Strict):
+    """How a route is answered."""
+
+    strategy: Strategy = "priority"
+    retries: Annotated[int, Field(ge=0, le=MOST_RETRIES, strict=True)] = 1
+    first_byte_timeout_seconds: Patience | None = None
+    idle_timeout_seconds: Patience | None = None
+    total_timeout_seconds: Patience | None = None
+    hedge_seconds: Annotated[float, Field(ge=0.001, le=3_600, allow_inf_nan=False)] | None = None
+    max_output_tokens: Annotated[int, Field(ge=1, le=INT4, strict=True)] | None = None
+    cache_seconds: Annotated[int, Field(ge=0, le=INT4, strict=True)] = 0
+    stale_seconds: Annotated[int, Field(ge=0, le=INT4, strict=True)] = 0
+    semantic_threshold: Annotated[float, Field(ge=0.5, le=1.0, allow_inf_nan=False)] | None = None
+    classifier_model: ModelName | None = None
+    targets: Annotated[list[TargetIn], Field(max_length=MOST_TARGETS)] = []
+    branches: Annotated[list[BranchIn], Field(max_length=MOST_TARGETS)] = []
+
+
+class RouteIn(Policy):
+    """A route, by the name that clients write into `model`."""
+
+    name: ModelName
+
+
+class RouteOut(Schema):
+    """A route with its targets and branches."""
+
+    name: str
+    strategy: str
+    retries: int
+    first_byte_timeout_seconds: float | None
+    idle_timeout_seconds: float | None
+    total_timeout_seconds: float | None
+    hedge_seconds: float | None
+    max_output_tokens: int | None
+    cache_seconds: int
+    stale_seconds: int
+    semantic_threshold: float | None
+    classifier_model: str | None
+    targets: list[TargetOut]
+    branches: list[BranchOut]
+    created_at: datetime
+
+    @classmethod
+    def of(cls, route: Route) -> Self:
+        """Show a route."""
+        nested = {"classifier_model", "targets", "branches"}
+        plain = {name: getattr(route, name) for name in cls.model_fields if name not in nested}
+        return cls(
+            classifier_model=route.classifier.name if route.classifier is not None else None,
+            targets=[TargetOut.of(target) for target in route.targets.select_related("provider")],
+            branches=[BranchOut.of(branch) for branch in route.branches.select_related("leads_to")],
+            **plain,
+        )
+
+
+class RoutePage(Schema):
+    """Routes by name; `next` is what to give as `after` for those that follow."""
+
+    routes: list[RouteOut]
+    next: str | None
+
+
+class Listing(Schema):
+    """Which routes to list."""
+
+    after: Text = ""
+    limit: Annotated[int, Field(ge=1, le=200)] = 100
