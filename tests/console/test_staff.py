@@ -124,6 +124,8 @@ def test_a_provider_and_a_route_are_made_in_the_chosen_tenant(console: Console, 
         "targets-0-position": "0",
         "targets-0-weight": "3",
         "targets-0-role": "answer",
+        "branches-TOTAL_FORMS": "0",
+        "branches-INITIAL_FORMS": "0",
     }
     assert olga.post(reverse("admin:gateway_route_add"), lines).status_code == 302
     with tenant_transaction(console.owner.tenant):
