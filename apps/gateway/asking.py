@@ -30,7 +30,8 @@ from apps.gateway.registry import UPSTREAMS
 from apps.gateway.retrying import LONGEST_PAUSE_SECONDS
 from apps.gateway.sse import EventSplitter, data_of
 from apps.gateway.upstreams import Attempt
-from apps.gateway.wire import DONE, characters_of, error_said, read_chunk, read_envelope, usage_of
+from apps.gateway.vectors import in_base64
+from apps.gateway.wire import DONE, billed_of, characters_of, error_said, read_chunk, read_envelope, usage_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -152,6 +153,8 @@ async def _open(call: Call, target: ResolvedTarget, tally: Tally, watch: Watch) 
             await _begin(answer, watch)
         else:
             answer.body = await _whole(answer.chunks, target)
+            if call.operation == "embeddings" and call.body.get("encoding_format") == "base64":
+                answer.body = in_base64(answer.body)
             _bill(answer.body, target, tally)
             await answer.close()
     except BaseException:
@@ -239,7 +242,7 @@ def _bill(body: bytes, target: ResolvedTarget, tally: Tally) -> None:
         raise UpstreamDown(f"The upstream `{target.provider}` answered with something that is not JSON.") from e
     if envelope.error:
         raise error_said(envelope.error)
-    tally.usage = usage_of(envelope.usage)
+    tally.usage = usage_of(envelope.usage) if envelope.meta is None else usage_of(envelope.usage) or billed_of(envelope.meta)
     if tally.usage is None:
         tally.characters = characters_of(read_chunk(body))
 

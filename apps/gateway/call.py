@@ -18,9 +18,15 @@ if TYPE_CHECKING:
     from menhir.metering.limits import Hold
     from menhir.tenancy.principal import Principal
 
-Operation = Literal["chat", "embeddings"]
+Operation = Literal["chat", "completions", "embeddings", "moderations", "rerank"]
 
-PATHS: Mapping[Operation, str] = {"chat": "/chat/completions", "embeddings": "/embeddings"}
+PATHS: Mapping[Operation, str] = {
+    "chat": "/chat/completions",
+    "completions": "/completions",
+    "embeddings": "/embeddings",
+    "moderations": "/moderations",
+    "rerank": "/rerank",
+}
 
 
 @dataclass(frozen=True, slots=True)

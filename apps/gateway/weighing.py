@@ -9,16 +9,19 @@ from typing import Any
 
 from menhir.metering import tokens
 
+READ = ("input", "prompt", "query", "documents")
+"""What operations other than chat have their text in."""
+
 
 def input_characters(body: dict[str, Any]) -> int:
     """How much text a request holds: messages, tools, inputs; images are not text.
 
     >>> input_characters({"messages": [{"role": "user", "content": "four"}, {"content": [{"type": "text", "text": "and5x"}]}]})
     9
-    >>> input_characters({"input": ["a", "bc"]})
-    3
+    >>> input_characters({"input": ["a", "bc"]}), input_characters({"query": "a", "documents": ["bc", {"text": "def"}]})
+    (3, 6)
     """
-    total = _characters(body.get("input"))
+    total = sum(_characters(body[name]) for name in READ if name in body)
     messages = body.get("messages")
     for message in messages if isinstance(messages, list) else ():
         if isinstance(message, dict):

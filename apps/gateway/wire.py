@@ -58,6 +58,8 @@ class Choice(msgspec.Struct):
 
     delta: Delta | None = None
     message: Delta | None = None
+    text: Any = None
+    """Of a completion, which has neither."""
     finish_reason: Any = None
 
 
@@ -76,6 +78,8 @@ class Envelope(msgspec.Struct):
     """A whole answer when only its bill is of interest: what it says is checked for syntax and skipped."""
 
     usage: Any = None
+    meta: Any = None
+    """Where Cohere writes the bill of a rerank."""
     error: Any = None
 
 
@@ -107,6 +111,8 @@ def usage_of(said: Any) -> Usage | None:
     """
     if type(said) is not dict:
         return None
+    if "prompt_tokens" not in said and _is_count(total := said.get("total_tokens")):
+        return Usage(input_tokens=total, output_tokens=0, source="upstream")  # a rerank only reads
     read, written = said.get("prompt_tokens"), said.get("completion_tokens", 0)
     if not (_is_count(read) and _is_count(written)):
         return None
@@ -122,6 +128,22 @@ def usage_of(said: Any) -> Usage | None:
     )
 
 
+def billed_of(meta: Any) -> Usage | None:
+    """What Cohere says of a rerank: tokens, where it bills by them; None where it bills by searches.
+
+    >>> billed_of({"billed_units": {"search_units": 1}, "tokens": {"input_tokens": 9}}).input_tokens
+    9
+    >>> billed_of({"billed_units": {"search_units": 1}}) is None
+    True
+    """
+    for group in ("billed_units", "tokens"):
+        units = meta.get(group) if type(meta) is dict else None
+        if type(units) is dict and _is_count(read := units.get("input_tokens")):
+            written = units.get("output_tokens", 0)
+            return Usage(input_tokens=read, output_tokens=written if _is_count(written) else 0, source="upstream")
+    return None
+
+
 def characters_of(chunk: Chunk) -> int:
     """How much text the upstream generated in this chunk, in characters of English."""
     total = 0
@@ -133,6 +155,8 @@ def characters_of(chunk: Chunk) -> int:
                     total += weight_of(text)
             if said.tool_calls:
                 total += len(orjson.dumps(said.tool_calls))
+        elif type(choice.text) is str:
+            total += weight_of(choice.text)
     return total
 
 

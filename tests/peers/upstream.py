@@ -29,7 +29,7 @@ from aiohttp import web
 
 if __name__ == "__main__":  # run by itself: its own folder is on the path, and `peers` is not
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from peers import claude, gemini, said
+from peers import beside, claude, gemini, said
 from peers.script import DIMENSIONS, Orders, encoded, orders_of, prompt_tokens, script, usage_of, vector_of, words_of
 from peers.sending import half, send
 
@@ -69,6 +69,8 @@ class Peer:
         app.router.add_post("/v1/embeddings", self.embeddings)
         app.router.add_post("/v1/messages", partial(claude.answer, self))
         app.router.add_post("/v1beta/models/{asked:.+}", partial(gemini.answer, self))
+        for path, answer in (("completions", beside.completions), ("moderations", beside.moderations), ("rerank", beside.rerank)):
+            app.router.add_post(f"/v1/{path}", partial(answer, self))
         app.router.add_get("/stats", self.show)
         app.router.add_post("/reset", self.reset)
         return app

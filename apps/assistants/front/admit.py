@@ -14,6 +14,7 @@ import orjson
 from django.conf import settings
 
 from apps.assistants.errors import MalformedRequest
+from apps.assistants.front import checks
 from apps.assistants.front.asked import Asked, Scope
 from apps.gateway.call import Call, Operation
 from menhir.errors import TooLarge, Unauthenticated
@@ -25,6 +26,7 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 MODEL_LIMIT_CHARACTERS: Final = 256
 UNIT_LIMIT_CHARACTERS: Final = 256
+MODERATION_MODEL: Final = "omni-moderation-latest"
 MOST_LEVELS: Final = 128
 """Of nesting. What is read must be written again for another model's name, and writing ends at twice as much."""
 
@@ -92,6 +94,10 @@ def call(
 ) -> Call:
     """Give the call that these fields ask for; raise `MalformedRequest` naming the one that is wrong."""
     model = fields.get("model")
+    if model is None and operation == "moderations":
+        # The one request that OpenAI's clients make without saying by which model.
+        model = fields["model"] = MODERATION_MODEL
+        raw = None
     if not isinstance(model, str) or not model:
         raise MalformedRequest("`model` is required: the name of a model or an assistant.", param="model")
     if len(model) > MODEL_LIMIT_CHARACTERS:
@@ -103,7 +109,10 @@ def call(
         stream = _stream(fields)
         wants_usage = _wants_usage(fields)
     else:
-        _check_input(fields.get("input"))
+        checks.check(operation, fields)
+        if operation == "completions":
+            stream = _stream(fields)
+            wants_usage = _wants_usage(fields)
     return Call(
         id=uuid7(),
         request_id=asked.request_id.decode(),
@@ -190,16 +199,6 @@ def _wants_usage(fields: Mapping[str, Any]) -> bool:
     if not isinstance(options, dict):
         raise MalformedRequest("`stream_options` is an object.", param="stream_options")
     return options.get("include_usage") is True
-
-
-def _check_input(given: object) -> None:
-    if isinstance(given, str) and given:
-        return
-    if isinstance(given, list) and given:
-        first = type(given[0])
-        if first in {str, int, list} and all(type(item) is first for item in given):
-            return
-    raise MalformedRequest("`input` is required: a text, or a list of texts or of tokens, not empty.", param="input")
 
 
 def _too_large(limit: int) -> TooLarge:

@@ -29,7 +29,12 @@ from menhir.tenancy.principal import Principal
 
 logger = logging.getLogger(__name__)
 
-OPERATIONS: Final[dict[str, Operation]] = {"/v1/chat/completions": "chat", "/v1/embeddings": "embeddings"}
+OPERATIONS: Final[dict[str, Operation]] = {
+    "/v1/chat/completions": "chat",
+    "/v1/embeddings": "embeddings",
+    "/v1/moderations": "moderations",
+    "/v1/rerank": "rerank",
+}
 METHOD_NOT_ALLOWED: Final = 405
 
 

@@ -49,7 +49,7 @@ async def resolve(call: Call) -> Grounds | None:
         raise UnknownModel(f"There is no model `{call.model}` for you.", param="model")
     if call.model.startswith(ASSISTANT_PREFIX):
         if not chats:
-            raise MalformedRequest("An assistant answers questions; it makes no embeddings.", param="model")
+            raise MalformedRequest("An assistant answers questions, and nothing else.", param="model")
         return await _resolve_assistant(call, wanted, options)
     # A NUL is no character to the database; anything else may be asked for.
     call.route = await routing.resolve(call.principal.tenant_id, call.model) if "\x00" not in call.model else None

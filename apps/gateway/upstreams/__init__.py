@@ -37,7 +37,7 @@ class Attempt(msgspec.Struct, frozen=True):
 
     operation: Operation
     path: str
-    """`/chat/completions` or `/embeddings`, below the target's `base_url`."""
+    """`/chat/completions`, `/embeddings`, …: below the target's `base_url`."""
     body: Mapping[str, Any]
     """The client's parsed request. Its `model` is the client's word: send `target.upstream_model`. Never change it in place."""
     raw: bytes | None

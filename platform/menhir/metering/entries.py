@@ -12,7 +12,7 @@ from uuid import UUID
 
 import msgspec
 
-Operation = Literal["chat", "embeddings"]
+Operation = Literal["chat", "completions", "embeddings", "moderations", "rerank"]
 Outcome = Literal["completed", "failed", "cancelled", "interrupted"]
 UsageSource = Literal["upstream", "estimate"]
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Final
 
 from apps.assistants.front.asked import Asked
+from apps.assistants.front.wires.completions.wire import Completions
 from apps.assistants.front.wires.frame import Wire
 from apps.assistants.front.wires.messages.wire import Messages
 from apps.assistants.front.wires.responses.wire import Responses
 
 MESSAGES: Final = Messages()
-EVERY: Final[tuple[Wire, ...]] = (MESSAGES, Responses())
+EVERY: Final[tuple[Wire, ...]] = (MESSAGES, Responses(), Completions())
 WIRES: Final[dict[str, Wire]] = {wire.path: wire for wire in EVERY}
 
 

@@ -84,7 +84,7 @@ def pace_of(headers: Mapping[str, str]) -> float:
 def _understood(attempt: Attempt) -> list[Mapping[str, Any]]:
     body = attempt.body
     if attempt.operation != "chat":
-        raise UpstreamRefused("`extract` answers chat completions; it makes no embeddings.", param="model")
+        raise UpstreamRefused("`extract` answers chat completions, and nothing else.", param="model")
     messages = body.get("messages")
     if not isinstance(messages, list) or not all(isinstance(message, dict) for message in messages):
         raise UpstreamRefused("`messages` must be a list of messages.", param="messages")

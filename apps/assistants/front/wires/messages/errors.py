@@ -17,6 +17,7 @@ TYPES: Final = {
     413: "request_too_large",
     415: "invalid_request_error",
     429: "rate_limit_error",
+    504: "timeout_error",
     529: "overloaded_error",
 }
 OTHERS: Final = "api_error"
