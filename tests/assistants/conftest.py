@@ -52,6 +52,16 @@ class Company:
             route.lead_to((provider, f"{upstream_model}?{orders}" if orders else upstream_model))
         return name
 
+    def chatting(self, orders: str = "", *, kind: str = "anthropic", model: str = "fake") -> str:
+        """A route to a provider that does not speak OpenAI's wire."""
+        with tenant_transaction(self.tenant):
+            provider = Provider(tenant=self.tenant, slug=f"fake-{kind}", kind=kind, base_url=self.upstream.base_url)
+            provider.set_credential("sk-upstream")
+            provider.save()
+            route = Route.objects.create(tenant=self.tenant, name=f"only-{kind}")
+            route.lead_to((provider, f"{model}?{orders}" if orders else model))
+        return route.name
+
     def prompt(self, slug: str, text: str, *, label: str | None = "production") -> Prompt:
         """A prompt with one version, released."""
         with tenant_transaction(self.tenant):

@@ -190,7 +190,7 @@ def test_what_nobody_expected_is_a_plain_500(acmes: Company, caplog: pytest.LogC
     assert answer[2]["x-request-id"] in caplog.text
 
 
-@pytest.mark.parametrize("path", ["/v1/", "/v1/absent", "/v1/chat", "/v1/completions", "/v1/chat/completions/x"])
+@pytest.mark.parametrize("path", ["/v1/", "/v1/absent", "/v1/chat", "/v1/complete", "/v1/completions/x"])
 def test_an_unknown_path_is_not_found(acmes: Company, path: str):
     for method in ("GET", "POST", "DELETE"):
         assert error(ask(acmes, method, path, key=acmes.person.key("inference")), 404)["code"] == "unknown_url"

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from datetime import UTC, datetime
+from typing import Any
 
 import anthropic
 import pytest
 from assistants.conftest import EMBEDDINGS, Company, calls_of
+
+from apps.gateway.models import Provider, Route
+from menhir.tenancy.transaction import tenant_transaction
 
 from peers.said import SIGNATURE, THOUGHT
 from peers.script import TEXT
@@ -288,3 +293,75 @@ def test_each_is_served_what_is_theirs(acmes: Company, bob: Person, globexs: Com
         client_of(globexs).messages.count_tokens(model=only, messages=QUESTION)
     with pytest.raises(anthropic.PermissionDeniedError):
         client_of(acmes, key=acmes.person.key("prompts:read")).messages.create(**asked)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_claude_behind_claude(acmes: Company, *, stream: bool):
+    """Signed thoughts go there and back: the peer refuses one that was changed."""
+    model = acmes.chatting("thinks=1&calls=1&cached=2&written=1")
+    client = client_of(acmes)
+    more = {"model": model, "max_tokens": 2000, "tools": [WEATHER], "thinking": {"type": "enabled", "budget_tokens": 1024}}
+
+    def said(messages: list[Any]) -> anthropic.types.Message:
+        if not stream:
+            return client.messages.create(messages=messages, **more)
+        with client.messages.stream(messages=messages, **more) as told:
+            return told.get_final_message()
+
+    first = said(QUESTION)
+    assert [block.type for block in first.content] == ["thinking", "redacted_thinking", "text", "tool_use"]
+    assert first.stop_reason == "tool_use"
+    assert (first.usage.cache_read_input_tokens, first.usage.cache_creation_input_tokens) == (2, 1)
+    results = [{"type": "tool_result", "tool_use_id": first.content[-1].id, "content": "rain", "is_error": True}]
+    marked = {"type": "text", "text": "Go on.", "cache_control": {"type": "ephemeral"}}
+    second = said([*QUESTION, {"role": "assistant", "content": first.content}, {"role": "user", "content": [*results, marked]}])
+    assert second.stop_reason == "end_turn"
+    sent = acmes.upstream.stats.bodies[-1]
+    assert sent["thinking"] == more["thinking"]
+    assert sent["tools"] == [WEATHER]
+    assert sent["messages"][1]["content"] == [block.model_dump(exclude_none=True) for block in first.content]
+    assert sent["messages"][2]["content"] == [*results, marked]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_claude_says_which_sequence_it_was(acmes: Company, *, stream: bool):
+    model = acmes.chatting("stopped=END")
+    asked = {"model": model, "max_tokens": 9, "messages": QUESTION, "stop_sequences": ["END"]}
+    if stream:
+        with client_of(acmes).messages.stream(**asked) as told:
+            message = told.get_final_message()
+    else:
+        message = client_of(acmes).messages.create(**asked)
+    assert (message.stop_reason, message.stop_sequence) == ("stop_sequence", "END")
+
+
+def test_a_message_falls_back_from_claude_to_another(acmes: Company):
+    model = acmes.chatting("status=529&retry_after=9")
+    with tenant_transaction(acmes.tenant):
+        route = Route.objects.within(acmes.tenant).get(name=model)
+        other = Provider(tenant=acmes.tenant, slug="other", kind="openai", base_url=acmes.upstream.base_url)
+        other.save()
+        route.lead_to((Provider.objects.within(acmes.tenant).get(slug="fake-anthropic"), "fake?status=529&retry_after=9"), (other, "fake"))
+    blocks = [{"type": "text", "text": "Hi", "cache_control": {"type": "ephemeral"}}]
+    message = client_of(acmes).messages.create(model=model, max_tokens=9, messages=[{"role": "user", "content": blocks}])
+    assert message.content[0].text.strip() == TEXT
+    assert "cache_control" in json.dumps(acmes.upstream.stats.bodies[0])
+    assert "cache_control" not in json.dumps(acmes.upstream.stats.bodies[-1])
+
+
+def test_claude_counts_itself(acmes: Company):
+    model = acmes.chatting()
+    count = client_of(acmes).beta.messages.with_raw_response.count_tokens
+    counted = count(model=model, messages=QUESTION, system="Be brief.", betas=["one-2025"])
+    assert counted.parse().input_tokens > 1000
+    assert "x-menhir-estimate" not in counted.headers
+    assert acmes.upstream.stats.bodies[-1] == {"model": "fake", "messages": QUESTION, "system": "Be brief."}
+    assert "one-2025" in acmes.upstream.stats.headers[-1]["anthropic-beta"]
+    with pytest.raises(anthropic.BadRequestError):
+        count(model=model, messages=QUESTION, extra_body={"max_tokens": 5})
+
+
+def test_a_count_that_fails_is_an_estimate(acmes: Company):
+    count = client_of(acmes).messages.with_raw_response.count_tokens(model=acmes.chatting("status=500"), messages=QUESTION)
+    assert count.headers["x-menhir-estimate"] == "true"
+    assert count.parse().input_tokens < 1000

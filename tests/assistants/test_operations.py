@@ -10,24 +10,10 @@ import pytest
 from assistants.conftest import EMBEDDINGS, Company, calls_of
 from assistants.test_admission import ask, error
 
-from apps.gateway.models import Provider, Route
-from menhir.tenancy.transaction import tenant_transaction
-
 from peers.script import TEXT, vector_of
 from stage.cast import Person
 
 STONES = ["a menhir is one standing stone", "a dolmen is a tomb", "bread needs flour"]
-
-
-def chatting(company: Company, orders: str = "", *, kind: str = "anthropic") -> str:
-    """A route to a provider that only chats."""
-    with tenant_transaction(company.tenant):
-        provider = Provider(tenant=company.tenant, slug=f"fake-{kind}", kind=kind, base_url=company.upstream.base_url)
-        provider.set_credential("sk-upstream")
-        provider.save()
-        route = Route.objects.create(tenant=company.tenant, name=f"only-{kind}")
-        route.lead_to((provider, f"fake?{orders}" if orders else "fake"))
-    return route.name
 
 
 def test_a_completion_reaches_the_upstream_as_it_was_written(acmes: Company):
@@ -44,7 +30,7 @@ def test_a_completion_reaches_the_upstream_as_it_was_written(acmes: Company):
 @pytest.mark.parametrize("usage", [False, True])
 @pytest.mark.parametrize("kind", ["openai", "anthropic"])
 def test_a_completion_as_a_stream(acmes: Company, kind: str, *, usage: bool):
-    model = "plain" if kind == "openai" else chatting(acmes)
+    model = "plain" if kind == "openai" else acmes.chatting()
     options = {"stream_options": {"include_usage": True}} if usage else {}
     stream = acmes.client("inference").completions.create(model=model, prompt="Once", stream=True, max_tokens=99, **options)
     chunks = list(stream)
@@ -59,7 +45,7 @@ def test_a_completion_as_a_stream(acmes: Company, kind: str, *, usage: bool):
 
 def test_a_model_that_only_chats_completes_all_the_same(acmes: Company):
     client = acmes.client("inference")
-    model = chatting(acmes)
+    model = acmes.chatting()
     answer = client.completions.create(model=model, prompt=["What is a menhir?"], echo=True, max_tokens=99)
     assert answer.choices[0].text.strip() == f"What is a menhir?{TEXT}"
     assert answer.choices[0].finish_reason == "stop"
@@ -78,7 +64,7 @@ def test_a_model_that_only_chats_completes_all_the_same(acmes: Company):
 
 
 def test_a_completion_that_breaks_off_is_an_error(acmes: Company):
-    for number, (model, orders) in enumerate((("plain-cut", ""), (chatting(acmes, "chunks=10&cut=4"), "no"))):
+    for number, (model, orders) in enumerate((("plain-cut", ""), (acmes.chatting("chunks=10&cut=4"), "no"))):
         if not orders:
             acmes.model(model, "chunks=10&cut=4")
         stream = acmes.client("inference").completions.create(model=model, prompt="a", stream=True, max_tokens=9)
@@ -154,7 +140,7 @@ def test_a_rerank_that_cannot_be_meant(acmes: Company, param: str, wrong: dict[s
 
 @pytest.mark.parametrize("path", ["/v1/moderations", "/v1/rerank", "/v1/embeddings"])
 def test_who_only_chats_refuses_the_rest_clearly(acmes: Company, path: str):
-    body = {"model": chatting(acmes), "input": "a", "query": "a", "documents": ["b"]}
+    body = {"model": acmes.chatting(), "input": "a", "query": "a", "documents": ["b"]}
     refused = error(ask(acmes, "POST", path, body, key=acmes.person.key("inference")), 400)
     assert refused["param"] == "model"
     body["model"] = acmes.extract()

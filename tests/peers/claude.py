@@ -30,6 +30,17 @@ async def answer(peer: Peer, request: web.Request) -> web.StreamResponse:
     return await peer.answer(request, lambda *asked: _answer(peer, *asked), refuse=refusal)
 
 
+async def counted(peer: Peer, request: web.Request) -> web.StreamResponse:
+    """`POST /v1/messages/count_tokens`."""
+    return await peer.answer(request, _counted, refuse=refusal)
+
+
+async def _counted(request: web.Request, body: dict[str, Any], orders: Orders) -> web.StreamResponse:
+    if "max_tokens" in body or "stream" in body or "messages" not in body:
+        return refusal(400, orders, "max_tokens: Extra inputs are not permitted")
+    return web.json_response({"input_tokens": 1000 + prompt_tokens(body)})
+
+
 def refusal(status: int, orders: Orders, message: str = "") -> web.Response:
     headers = {"retry-after": orders.retry_after} if orders.retry_after else {}
     error = {
@@ -48,7 +59,11 @@ async def _answer(peer: Peer, request: web.Request, body: dict[str, Any], orders
     prompt = prompt_tokens(body)
     head = {"id": f"msg_{hashlib.sha256(json.dumps(body).encode()).hexdigest()[:12]}", "type": "message", "role": "assistant"}
     head |= {"model": body["model"], "stop_sequence": None}
-    reason = orders.reason or ("tool_use" if any(block["type"] == "tool_use" for block in blocks) else "end_turn")
+    reason = (
+        orders.reason
+        or ("stop_sequence" if orders.stopped else "")
+        or ("tool_use" if any(block["type"] == "tool_use" for block in blocks) else "end_turn")
+    )
     details = {"type": "refusal", "category": None, "explanation": "Not this."} if reason == "refusal" else None
     if body.get("stream"):
         response = web.StreamResponse(headers={"content-type": "text/event-stream; charset=utf-8"})
@@ -67,6 +82,7 @@ async def _answer(peer: Peer, request: web.Request, body: dict[str, Any], orders
     whole = {**head, "content": content, "stop_reason": reason, "stop_details": details, "usage": usage(orders, prompt, words)}
     if whole["usage"] is None:
         del whole["usage"]
+    whole["stop_sequence"] = orders.stopped or None
     data = json.dumps(whole).encode()
     if orders.cut >= 0:
         return await half(request, data)
@@ -118,7 +134,7 @@ def script(
                 spoken += 1
             events.append(event_of({"type": "content_block_delta", "index": index, "delta": delta}, orders))
         events.append(event_of({"type": "content_block_stop", "index": index}, orders))
-    ended = {"type": "message_delta", "delta": {**end, "stop_sequence": None}}
+    ended = {"type": "message_delta", "delta": {**end, "stop_sequence": orders.stopped or None}}
     if said is not None:
         ended["usage"] = {"output_tokens": said["output_tokens"]}
     if orders.finish:

@@ -68,6 +68,7 @@ class Peer:
         app.router.add_post("/v1/chat/completions", self.chat)
         app.router.add_post("/v1/embeddings", self.embeddings)
         app.router.add_post("/v1/messages", partial(claude.answer, self))
+        app.router.add_post("/v1/messages/count_tokens", partial(claude.counted, self))
         app.router.add_post("/v1beta/models/{asked:.+}", partial(gemini.answer, self))
         for path, answer in (("completions", beside.completions), ("moderations", beside.moderations), ("rerank", beside.rerank)):
             app.router.add_post(f"/v1/{path}", partial(answer, self))

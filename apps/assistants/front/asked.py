@@ -32,6 +32,7 @@ class Asked(msgspec.Struct):
     traceparent: bytes | None = None
     anthropic_version: bytes | None = None
     """Who names one speaks Anthropic's wire, at paths that both wires have, too."""
+    anthropic_beta: bytes | None = None
     organization: bytes | None = None
     """Which tenant a token is for, by its short name; to a key it says nothing new."""
 
@@ -52,6 +53,7 @@ FIELDS: Final = {
     b"x-stainless-retry-count": "retry_count",
     b"traceparent": "traceparent",
     b"anthropic-version": "anthropic_version",
+    b"anthropic-beta": "anthropic_beta",
     b"openai-organization": "organization",
 }
 

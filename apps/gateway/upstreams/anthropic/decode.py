@@ -31,6 +31,7 @@ class Said(msgspec.Struct):
     model: str = ""
     content: list[dict[str, Any]] = []
     stop_reason: str | None = None
+    stop_sequence: str | None = None
     stop_details: dict[str, Any] | None = None
     usage: dict[str, Any] | None = None
     type: str = ""
@@ -53,6 +54,8 @@ def whole(body: bytes, *, by_tool: bool, provider: str, created: int) -> bytes:
     message = _message(said, by_tool=by_tool)
     reason = reason_of(said.stop_reason, calls=bool(message.get("tool_calls")))
     choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": reason}
+    if said.stop_sequence is not None:  # chat has no word for which of them it was
+        choice["stop_sequence"] = said.stop_sequence
     return Answer(id=said.id, model=said.model, created=created).whole([choice], usage_of(said.usage))
 
 

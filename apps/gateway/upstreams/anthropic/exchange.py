@@ -47,11 +47,16 @@ class AnthropicExchange(Translation):
         request = request_of(attempt)
         self._by_tool = request.answers_by_tool
         to = endpoint(attempt.target.base_url + PATH)
+        return to, self.head(to, length=len(request.body), betas=request.betas), request.body
+
+    def head(self, to: Endpoint, *, length: int, betas: str) -> bytes:
+        """Give the head of a request in Anthropic's wire."""
+        attempt = self._attempt
         named = any(name.strip().lower() == VERSION for name in attempt.target.headers)
         more = () if named else SPOKEN
-        if request.betas:
-            more = (*more, f"anthropic-beta: {request.betas}")
-        return to, head_of(attempt, to, length=len(request.body), credential=CREDENTIAL, more=more), request.body
+        if betas:
+            more = (*more, f"anthropic-beta: {betas}")
+        return head_of(attempt, to, length=length, credential=CREDENTIAL, more=more)
 
     def refusal(self, body: bytes) -> UpstreamError:
         """Read Anthropic's error."""

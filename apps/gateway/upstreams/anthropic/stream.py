@@ -29,6 +29,7 @@ class Delta(msgspec.Struct):
     signature: str = ""
     partial_json: str = ""
     stop_reason: str | None = None
+    stop_sequence: str | None = None
     stop_details: dict[str, Any] | None = None
 
 
@@ -170,7 +171,7 @@ class Stream:
         self._finished = True
         refusal = refusal_of(delta.stop_details)
         said = self._say({"refusal": refusal}) if refusal is not None else b"" if self._begun else self._say({"content": ""})
-        return said + self._answer.finish(reason_of(delta.stop_reason, calls=bool(self._calls)))
+        return said + self._answer.finish(reason_of(delta.stop_reason, calls=bool(self._calls)), stop_sequence=delta.stop_sequence)
 
     def _last(self) -> bytes:
         if not self._finished:

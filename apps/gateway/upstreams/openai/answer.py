@@ -28,9 +28,10 @@ class Answer:
         """Give a chunk that adds to a choice."""
         return self._choice({"index": index, "delta": said, "logprobs": logprobs, "finish_reason": None})
 
-    def finish(self, reason: str, *, index: int = 0) -> bytes:
-        """Give the chunk that ends a choice."""
-        return self._choice({"index": index, "delta": {}, "logprobs": None, "finish_reason": reason})
+    def finish(self, reason: str, *, index: int = 0, stop_sequence: str | None = None) -> bytes:
+        """Give the chunk that ends a choice; which stop sequence ended it is more than OpenAI's wire says."""
+        choice = {"index": index, "delta": {}, "logprobs": None, "finish_reason": reason}
+        return self._choice(choice if stop_sequence is None else {**choice, "stop_sequence": stop_sequence})
 
     def last(self, usage: dict[str, Any] | None) -> bytes:
         """Give the end of the stream: the usage, if the other side told it, and `[DONE]`."""

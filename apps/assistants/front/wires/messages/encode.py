@@ -14,6 +14,7 @@ STOPPED: Final = {
     "function_call": "tool_use",
     "content_filter": "refusal",
 }
+THOUGHT: Final = ("type", "thinking", "signature", "data")
 DETAILS_OF_INPUT: Final = "prompt_tokens_details"
 
 
@@ -86,7 +87,8 @@ def thoughts_of(said: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Give the model's thoughts: with their signatures where it signed them, else as text that nobody vouches for."""
     blocks = said.get("thinking_blocks")
     if isinstance(blocks, list) and blocks:
-        return [block for block in blocks if isinstance(block, dict)]
+        # A chunk's blocks are numbered beside; a block that came back with more than it had would be refused.
+        return [{name: block[name] for name in THOUGHT if name in block} for block in blocks if isinstance(block, dict)]
     text = said.get("reasoning_content") or said.get("reasoning")
     return [{"type": "thinking", "thinking": text, "signature": ""}] if isinstance(text, str) and text else []
 

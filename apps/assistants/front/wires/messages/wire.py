@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from typing import Any, Final
 from urllib.parse import unquote
@@ -23,6 +24,7 @@ from menhir.errors import MenhirError
 from menhir.tenancy.principal import Principal
 
 COUNT: Final = "/v1/messages/count_tokens"
+BETA: Final = re.compile(r"[A-Za-z0-9._-]+")
 ESTIMATE: Final = (b"x-menhir-estimate", b"true")
 
 
@@ -85,7 +87,7 @@ class Messages(Wire):
 
     async def decode(self, fields: dict[str, Any], *, who: Principal, reply: WireReply) -> Decoded:
         """Give the chat call of a message."""
-        body = decode(fields)
+        body = decode(_with_betas(fields, reply.asked))
         if isinstance(reply, MessagesReply):
             reply.expect(body.get("stop") or [])
         return Decoded(body)
@@ -114,5 +116,17 @@ class Messages(Wire):
         fields = admit.parsed(await admit.body(asked, receive))
         call = admit.call(decode(fields), None, operation="chat", who=who, asked=asked, received=received, wire=self.name)
         await resolve(call)
-        counted = await count(call, fields)
+        counted = await count(call, _with_betas(fields, asked))
         await reply.json({"input_tokens": counted.tokens}, headers=[] if counted.exact else [ESTIMATE])
+
+
+def _with_betas(fields: dict[str, Any], asked: Asked) -> dict[str, Any]:
+    """The fields, and in `betas` what the header of that name asks to try out; an upstream that knows it is told.
+
+    >>> _with_betas({"model": "m"}, Asked(anthropic_beta=b"one-2025, two"))
+    {'model': 'm', 'betas': ['one-2025', 'two']}
+    """
+    if asked.anthropic_beta is None or "betas" in fields:
+        return fields
+    names = [name.strip() for name in asked.anthropic_beta.decode("latin-1").split(",")]
+    return {**fields, "betas": [name for name in names if BETA.fullmatch(name)]}
