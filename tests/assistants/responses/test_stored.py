@@ -242,17 +242,23 @@ def test_a_client_that_hangs_up_leaves_nothing(acmes: Company, superuser: str):
     assert rows(superuser, acmes) == 0
 
 
-async def test_an_answer_that_cannot_be_stored_has_failed(acmes: Company, superuser: str):
+@pytest.mark.parametrize("headers", [{}, {"idempotency-key": "k-1"}])
+async def test_an_answer_that_cannot_be_stored_has_failed(acmes: Company, superuser: str, headers: dict[str, str]):
     """It would promise what no later call could find."""
     client = await asyncio.to_thread(acmes.async_client, "inference")
-    refuse = "ALTER TABLE assistants_response RENAME TO assistants_response_away"
+
+    async def ask() -> list[Any]:
+        stream = await client.responses.create(model="plain", input="?", stream=True, extra_headers=headers)
+        return [event async for event in stream]
+
     with psycopg.connect(superuser, autocommit=True) as connection:
-        connection.execute(refuse)
+        connection.execute("ALTER TABLE assistants_response RENAME TO assistants_response_away")
         try:
-            stream = await client.responses.create(model="plain", input="?", stream=True)
-            events = [event async for event in stream]
+            events = await ask()
             with pytest.raises(openai.InternalServerError):
                 await client.responses.create(model="plain", input="?")
         finally:
             connection.execute("ALTER TABLE assistants_response_away RENAME TO assistants_response")
     assert events[-1].type == "response.failed"
+    assert [event.sequence_number for event in events] == list(range(len(events)))
+    assert (await ask())[-1].type == "response.completed"

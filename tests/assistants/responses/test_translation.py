@@ -163,6 +163,12 @@ def sent(pieces: list[bytes]) -> bytes:
     return b"".join(parts)
 
 
+def test_who_only_followed_is_told_of_an_error():
+    reply = ResponsesReply(Responses(), None, Asked(request_id=b"req_1"))
+    (event,) = events(reply.broken({"message": "no", "type": "upstream_error", "code": "upstream_cut", "param": None}))
+    assert event == {"type": "error", "code": "upstream_cut", "message": "no", "param": None, "sequence_number": 0}
+
+
 def without_times(told: bytes) -> list[dict[str, Any]]:
     found = events(told)
     found[-1]["response"]["completed_at"] = None

@@ -151,7 +151,7 @@ class Output:
             index, known = 1 + max(self._calls), None
         if known is None:
             at = len(self.items)
-            call_id = call.get("id") or f"call_{self._response_id.hex}{self._first + at:04x}"
+            call_id = str(call.get("id") or "") or f"call_{self._response_id.hex}{self._first + at:04x}"
             known = self._add("function_call", {"call_id": call_id, "name": str(function.get("name") or ""), "arguments": ""}), []
             self._calls[index] = known
         at, arguments = known

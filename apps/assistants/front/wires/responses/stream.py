@@ -67,6 +67,10 @@ class Stream:
         self._output.close("completed" if response["status"] == "completed" else "incomplete")
         return self._flush()
 
+    def hold(self, events: bytes) -> None:
+        """Take events back that were not sent: they go out with the next ones."""
+        self._out.append(events)
+
     def break_off(self, error: Mapping[str, Any]) -> bytes:
         """The chat broke off, or what came of it cannot be stored. Nothing is told of as done: no client may take a part for the whole."""
         self._begin({})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 from uuid import UUID
@@ -13,7 +14,8 @@ from apps.assistants import responses
 from apps.assistants.errors import MalformedRequest, PreviousResponseGone
 from apps.assistants.front.admit import Receive
 from apps.assistants.front.asked import Asked, Scope
-from apps.assistants.front.wires.frame import Decoded, Wire, WireReply
+from apps.assistants.front.reply import Send
+from apps.assistants.front.wires.frame import Decoded, Wire, WireReply, sse
 from apps.assistants.front.wires.responses import items, parameters, stored
 from apps.assistants.front.wires.responses.items import Item
 from apps.assistants.front.wires.responses.messages import messages_of
@@ -25,51 +27,69 @@ from menhir.postgres.ids import uuid7
 from menhir.tenancy.principal import Principal
 
 
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What is answered."""
+
+    id: UUID
+    who: Principal
+    given: list[Item]
+    previous: UUID | None
+    stream: Stream
+
+
 class ResponsesReply(WireReply):
     """A response on its way to the client. `expect` comes before anything that is answered; errors may come without it."""
 
+    def __init__(self, wire: Wire, send: Send, asked: Asked) -> None:
+        super().__init__(wire, send, asked)
+        # A list, so that a copy of this way back, which leads to several clients of one call, knows it as well.
+        self._expected: list[Expected] = []
+
     def expect(self, response_id: UUID, *, who: Principal, fields: Mapping[str, Any], given: list[Item], previous: UUID | None) -> None:
         """Remember what is answered: the response's id, what it repeats of the request, its input, and what it goes on from."""
-        self._id = response_id
-        self._who = who
-        self._input = given
-        self._previous = previous
-        self._stream = Stream(
+        stream = Stream(
             response_id,
             asked=parameters.repeated(fields),
             first=len(given),
             summary=parameters.wants_summary(fields),
             told=bool(fields.get("stream")),
         )
+        self._expected.append(Expected(response_id, who, given, previous, stream))
 
     async def whole(self, answer: dict[str, Any]) -> bytes:
-        self._stream.take(answer)
-        self._stream.finish(at=datetime.now(UTC))
-        await self._keep()
-        return orjson.dumps(self._stream.whole)
+        """Give the response, once it is stored."""
+        (expected,) = self._expected
+        expected.stream.take(answer)
+        expected.stream.finish(at=datetime.now(UTC))
+        await _keep(expected)
+        return orjson.dumps(expected.stream.whole)
 
     def chunk(self, chunk: dict[str, Any]) -> bytes:
-        return self._stream.take(chunk)
+        """Give the events of one chunk."""
+        return self._expected[0].stream.take(chunk)
 
     async def done(self) -> bytes:
-        events = self._stream.finish(at=datetime.now(UTC))
+        """Give the end of the response, once it is stored: what cannot be gone on from has failed."""
+        (expected,) = self._expected
+        events = expected.stream.finish(at=datetime.now(UTC))
         try:
-            await self._keep()
-        except MenhirError as error:
-            # It says that it is stored and can be gone on from. Where that cannot be kept, it has failed.
-            return events + self.broken(chat.error_body(error)["error"])
-        return events + self._stream.last()
+            await _keep(expected)
+        except BaseException:
+            expected.stream.hold(events)
+            raise
+        return events + expected.stream.last()
 
     def broken(self, said: dict[str, Any]) -> bytes:
-        return self._stream.break_off(said)
+        """Give the response as it failed; who only followed another's call knows of an error and no more."""
+        if self._expected:
+            return self._expected[0].stream.break_off(said)
+        error = {name: said.get(name) for name in ("code", "message", "param")}
+        return sse("error", {"type": "error", **error, "sequence_number": 0})
 
     def error_body(self, error: MenhirError) -> bytes:
+        """Give OpenAI's envelope."""
         return orjson.dumps(chat.error_body(error))
-
-    async def _keep(self) -> None:
-        response = self._stream.response
-        if response["store"]:
-            await responses.keep(self._who, Stored(self._id, self._input, self._stream.items, response), previous=self._previous)
 
 
 class Responses(Wire):
@@ -103,6 +123,13 @@ class Responses(Wire):
         """Show, list or delete what is stored."""
         if not await stored.answer(scope, asked, reply):
             await super().beside(scope, asked, receive, reply)
+
+
+async def _keep(expected: Expected) -> None:
+    stream = expected.stream
+    if stream.response["store"]:
+        stored = Stored(expected.id, expected.given, stream.items, stream.response)
+        await responses.keep(expected.who, stored, previous=expected.previous)
 
 
 async def _earlier(who: Principal, wanted: object) -> tuple[UUID | None, list[Item]]:
