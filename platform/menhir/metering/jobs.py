@@ -12,10 +12,11 @@ from menhir.postgres.line import Line
 @app.periodic(cron="7 * * * *", periodic_id="metering.make_partitions")
 @app.task(name="metering.make_partitions", queue="upkeep", queueing_lock="metering.make_partitions")
 async def make_partitions(timestamp: int) -> None:
-    """Make the ledger's partitions of the coming days."""
+    """Make the ledger's partitions of the coming days, and drop those that need no longer be kept."""
     line = Line("gateway")
     try:
         await partitions.make_ahead(line)
+        await partitions.drop_old(line)
     finally:
         await line.close()
 

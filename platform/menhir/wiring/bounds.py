@@ -1,4 +1,4 @@
-"""How much a caller may send, said before anybody reads it: heads to the server, bodies to the Django plane.
+"""How much a caller may send, and how slowly, said before anybody reads it: heads to the server, bodies to the Django plane.
 
 Django writes a whole body to disk before a view can ask who sent it, and the parser keeps a head in memory for as long as it grows.
 (`/v1` counts its own bodies: see apps.assistants.front.admit.)
@@ -6,9 +6,10 @@ Django writes a whole body to disk before a view can ask who sent it, and the pa
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 
 from django.conf import settings
@@ -17,6 +18,12 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from menhir.telemetry.calls import ARRIVED
 
 MOST_HEAD_BYTES = 64 * 1024
+HEAD_SECONDS = 20.0
+"""For a whole head."""
+BODY_SECONDS = 60.0
+"""Between two parts of a body."""
+SILENT_SECONDS = 75.0
+"""For the first byte on a new connection."""
 OVERHEAD_BYTES = 1024 * 1024
 """What a form or JSON has around the file itself."""
 MOST_FILES_AT_ONCE = 4
@@ -31,6 +38,7 @@ Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 UPLOADS = re.compile(r"/api/v1/collections/")
 FORMS = re.compile(r"/t/[^/]+/console/collections/")
+TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 HEAD_TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 
 
@@ -74,14 +82,24 @@ def bounded(application: Application) -> Application:
 
 
 class BoundedHeads(HttpToolsProtocol):
-    """uvicorn's protocol, which refuses a head that does not end."""
+    """uvicorn's protocol, which refuses a head that does not end, and knows how long it has waited for the rest of a request."""
 
     heading = True
+    begun = False
+    receiving = False
     head_bytes = 0
+    since = 0.0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Somebody is there."""
+        self.since = self.loop.time()
+        super().connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
         """Take some bytes; hang up with 431 when they are still of a head that is too long."""
         self.head_bytes += len(data)
+        if self.receiving:
+            self.since = self.loop.time()
         super().data_received(data)
         if self.heading and self.head_bytes > MOST_HEAD_BYTES and not self.transport.is_closing():
             self.transport.write(HEAD_TOO_LARGE)
@@ -89,12 +107,40 @@ class BoundedHeads(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """A request begins."""
-        self.heading, self.head_bytes = True, 0
+        self.heading, self.begun, self.head_bytes, self.since = True, True, 0, self.loop.time()
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
         """Its head is whole."""
-        self.heading = False
+        self.heading, self.receiving = False, True
         super().on_headers_complete()
         # Its task is made, and has not begun: what lies between is the wait for the loop.
         self.scope[ARRIVED] = time.perf_counter()  # type: ignore[literal-required]
+
+    def on_message_complete(self) -> None:
+        """Its body is whole."""
+        self.receiving = False
+        super().on_message_complete()
+
+    def is_overdue(self, now: float) -> bool:
+        """Whether the rest of a request has been awaited for too long. What waits for us is not the caller's fault."""
+        waited = now - self.since
+        if self.heading:
+            return waited > (HEAD_SECONDS if self.begun else SILENT_SECONDS)
+        return self.receiving and waited > BODY_SECONDS and not self.flow.read_paused
+
+    def hang_up(self) -> None:
+        """Let go of a caller who does not go on."""
+        if self.heading and self.begun:
+            self.transport.write(TOO_SLOW)
+        self.transport.close()
+
+
+def hang_up_on_overdue(connections: Iterable[object], *, now: float) -> None:
+    """Close what has been waited for too long: a thousand callers who send a byte a minute would each hold a place for ever.
+
+    Asked every few seconds for all of them, since a timer for each request would cost every call.
+    """
+    for connection in tuple(connections):
+        if isinstance(connection, BoundedHeads) and connection.is_overdue(now):
+            connection.hang_up()

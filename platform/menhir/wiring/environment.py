@@ -11,6 +11,7 @@
 | `MENHIR_EMBEDDER_URL` | `http://127.0.0.1:8090` | where the embedder answers |
 | `MENHIR_RESPONSES_KEEP_DAYS` | 30 | how long a stored response is kept |
 | `MENHIR_PRIVATE_UPSTREAMS` | none | hosts and networks (`10.0.0.0/8`) of yours that tenants may reach; or `any` |
+| `MENHIR_LEDGER_KEEP_DAYS` | 36600 | how long the ledger is kept (at least 62) |
 | `MENHIR_LOG_LEVEL` | INFO | DEBUG, INFO, WARNING or ERROR |
 | `MENHIR_PRIVATE_NETWORKS` | none | networks that URLs in a tenant's configuration may lead into, such as `10.0.0.0/8` |
 | `MENHIR_DRAIN_SECONDS` | 0 | how long `web`, told to go, serves on while it says that it is not ready (at most 10) |

@@ -38,7 +38,13 @@ DATA_UPLOAD_MAX_NUMBER_FIELDS = 2_000
 MENHIR_PRIVATE_NETWORKS = environment.networks("MENHIR_PRIVATE_NETWORKS")
 
 # --- Retention --------------------------------------------------------------------------------------------------------
-MENHIR_KEEP_DAYS = {"assistants_response": environment.number("MENHIR_RESPONSES_KEEP_DAYS", 30, least=1, most=36_600)}
+# Budgets of a month and what was billed last month are read from the ledger: it is never shorter than that.
+_ledger_days = environment.number("MENHIR_LEDGER_KEEP_DAYS", 36_600, least=62, most=36_600)
+MENHIR_KEEP_DAYS = {
+    "assistants_response": environment.number("MENHIR_RESPONSES_KEEP_DAYS", 30, least=1, most=36_600),
+    "metering_call": _ledger_days,
+    "metering_settlement": _ledger_days,
+}
 """Of tables cut by day, how long a day is kept; written into their register by `migrate_all`."""
 
 # How long a process that was told to go serves on while it says that it is not ready: a balancer's interval of asking, times two.

@@ -277,11 +277,21 @@ async def test_a_ledger_that_is_not_running_opens_nothing(acme, opening):
         await Ledger().open(opening(acme.id))
 
 
-async def test_the_hourly_job_makes_the_coming_days(look):
+async def test_the_hourly_job_makes_the_coming_days_and_drops_what_is_too_old(look, days):
     from menhir.metering.jobs import make_partitions
 
+    old = datetime.now(UTC).date() - timedelta(days=100)
+    days(old, old)
+    look("UPDATE menhir.day_partitions SET keep_days = 99 WHERE parent = 'metering_call'")
     furthest = datetime.now(UTC) + timedelta(days=7)
     look(f"DROP TABLE IF EXISTS metering_call_{furthest:%Y%m%d}")
     await make_partitions(timestamp=0)
-    (row,) = look("SELECT to_regclass(%s) IS NOT NULL AS made", f"metering_call_{furthest:%Y%m%d}")
-    assert row.made
+    look("UPDATE menhir.day_partitions SET keep_days = 36600 WHERE parent = 'metering_call'")
+
+    def is_there(table, day):
+        (row,) = look("SELECT to_regclass(%s) IS NOT NULL AS there", f"{table}_{day:%Y%m%d}")
+        return row.there
+
+    assert is_there("metering_call", furthest)
+    assert not is_there("metering_call", old)
+    assert is_there("metering_settlement", old), "each table is kept as long as its own entry says"

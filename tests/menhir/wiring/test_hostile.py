@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import socket
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,10 +16,11 @@ from django.test import Client
 
 from apps.chat.models import Conversation
 from menhir.tenancy.transaction import tenant_transaction
-from menhir.wiring.bounds import MOST_HEAD_BYTES
+from menhir.wiring.bounds import BODY_SECONDS, HEAD_SECONDS, MOST_HEAD_BYTES, SILENT_SECONDS, TOO_SLOW, hang_up_on_overdue
 
 from stage.cast import Person
 from stage.served import Served
+from stage.servers import eventually
 
 NUL, HALF = "\\u0000", "\\ud800"
 DOCUMENTS = "/api/v1/collections/handbook/documents"
@@ -202,6 +204,64 @@ def test_a_head_that_does_not_end_is_hung_up_on(server: Served) -> None:
         except ConnectionError:
             heard = b""
     assert heard == b"" or heard.startswith(b"HTTP/1.1 431 ")
+
+
+@pytest.mark.parametrize(
+    ("sent", "late_seconds", "heard"),
+    [
+        (b"", SILENT_SECONDS, b""),
+        (b"GET / HTTP/1.1\r\nhost: localhost\r\nx-slow: a", HEAD_SECONDS, TOO_SLOW),
+        (
+            b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer %s\r\ncontent-length: 100\r\n\r\n{",
+            BODY_SECONDS,
+            b"",
+        ),
+    ],
+    ids=["nothing", "half a head", "half a body"],
+)
+def test_a_caller_who_does_not_go_on_is_let_go(server: Served, alice: Person, sent: bytes, late_seconds: float, heard: bytes) -> None:
+    there = urlsplit(server.base_url)
+    sent = sent.replace(b"%s", alice.key().encode())
+
+    def sweep(seconds: float) -> None:
+        swept = threading.Event()
+
+        def look() -> None:
+            hang_up_on_overdue(server.server_state.connections, now=server.loop.time() + seconds)
+            swept.set()
+
+        server.loop.call_soon_threadsafe(look)
+        assert swept.wait(5)
+
+    with socket.create_connection((there.hostname, there.port), timeout=10) as line:
+        line.sendall(sent)
+        mine = line.getsockname()[1]
+        eventually(
+            lambda: any(
+                other.transport.get_extra_info("peername")[1] == mine and (other.begun or not sent)
+                for other in tuple(server.server_state.connections)
+            ),
+            what="the server having read it",
+        )
+        sweep(late_seconds - 1)
+        line.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            line.recv(1)
+        line.setblocking(True)
+        sweep(late_seconds + 1)
+        assert line.recv(1000) == heard
+
+
+def test_who_takes_his_time_between_two_requests_is_not_hung_up_on(server: Served) -> None:
+    there = urlsplit(server.base_url)
+    connection = http.client.HTTPConnection(there.hostname, there.port, timeout=10)
+    connection.request("GET", "/healthz")
+    assert connection.getresponse().read()
+    late = server.loop.time() + SILENT_SECONDS + 1
+    server.loop.call_soon_threadsafe(lambda: hang_up_on_overdue(server.server_state.connections, now=late))
+    connection.request("GET", "/healthz")
+    assert connection.getresponse().status == 200
+    connection.close()
 
 
 def test_every_answer_forbids_sniffing_and_every_page_has_its_policy(api: Door, pages: Door) -> None:

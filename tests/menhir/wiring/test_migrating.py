@@ -52,13 +52,13 @@ def test_several_at_once_migrate_once(empty):
 @pytest.mark.slow
 def test_how_long_days_are_kept_is_a_setting(empty):
     for days in ("7", "3"):
-        process = _migrate({**empty, "MENHIR_RESPONSES_KEEP_DAYS": days})
+        process = _migrate({**empty, "MENHIR_RESPONSES_KEEP_DAYS": days, "MENHIR_LEDGER_KEEP_DAYS": f"10{days}"})
         output = process.communicate(timeout=120)
         assert process.returncode == 0, output
         with psycopg.connect(empty["DATABASE_URL"]) as connection:
             kept = dict(connection.execute("SELECT parent, keep_days FROM menhir.day_partitions").fetchall())
         assert kept["assistants_response"] == int(days)
-        assert kept["metering_call"] > 10_000
+        assert kept["metering_call"] == kept["metering_settlement"] == int(f"10{days}")
 
 
 @pytest.mark.slow
