@@ -317,6 +317,7 @@ def test_the_rest():
         presence_penalty=1,
         frequency_penalty=1,
         logit_bias={"1": 2},
+        modalities=["text"],
         store=False,
         metadata={"tenant": "x"},
         reasoning_effort="low",
@@ -345,6 +346,7 @@ def test_the_rest():
     ("asked", "param"),
     [
         ({"n": 2}, "n"),
+        ({"modalities": ["text", "audio"]}, "modalities"),
         ({"messages": "hello"}, "messages"),
         ({"messages": [{"role": "user", "content": 5}]}, "messages"),
         ({"messages": [{"role": "user", "content": [{"text": "untyped"}]}]}, "messages"),

@@ -150,7 +150,8 @@ class Translation(Exchange):
                 raise failure
         if splitter.rest and (said := interpreter.take(data_of(splitter.rest))):
             yield said
-        yield interpreter.end()
+        if said := interpreter.end():
+            yield said
 
     async def _read(self) -> bytes:
         parts: list[bytes] = []

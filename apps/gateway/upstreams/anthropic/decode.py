@@ -21,7 +21,7 @@ REASONS = {
     "tool_use": "tool_calls",
     "refusal": "content_filter",
 }
-THINKING = frozenset({"thinking", "redacted_thinking"})
+THINKING = ("thinking", "redacted_thinking")
 
 
 class Said(msgspec.Struct):

@@ -43,6 +43,8 @@ def request_of(attempt: Attempt) -> Request:
     chat = read_chat(attempt.body)
     if chat.n not in {None, 1}:
         refuse("Claude gives one choice: `n` must be 1.", param="n")
+    if any(name != "text" for name in chat.modalities or ()):
+        refuse("Claude answers in text alone.", param="modalities")
     traits = traits_of(attempt.target.upstream_model)
     said: dict[str, Any] = {"model": attempt.target.upstream_model, "max_tokens": 0}
     system, turns = system_of(chat.messages), turns_of(chat.messages)

@@ -43,4 +43,6 @@ def strict(schema: Any) -> Any:
 
 
 def _holds(name: str, value: object) -> bool:
-    return (name == "format" and value in FORMATS) or (name == "minItems" and value in {0, FEWEST_ITEMS})
+    if name == "format":
+        return isinstance(value, str) and value in FORMATS
+    return name == "minItems" and isinstance(value, int) and 0 <= value <= FEWEST_ITEMS

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 ANYTHING = {"type": "object", "properties": {}}
 WORDS = {"auto": "auto", "required": "any", "none": "none"}
-FORCED = frozenset({"any", "tool"})
+FORCED = ("any", "tool")
 
 
 def tools_of(chat: Chat, traits: Traits) -> list[Part]:

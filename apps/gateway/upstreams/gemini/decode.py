@@ -43,6 +43,26 @@ class Content(msgspec.Struct):
     parts: list[Part] = []
 
 
+class Token(msgspec.Struct, rename="camel"):
+    """A token and how likely it was."""
+
+    token: str = ""
+    log_probability: float = 0.0
+
+
+class Tokens(msgspec.Struct):
+    """Those there were to choose from."""
+
+    candidates: list[Token] = []
+
+
+class Logprobs(msgspec.Struct, rename="camel"):
+    """The tokens that were chosen, and beside each what else there was."""
+
+    chosen_candidates: list[Token] = []
+    top_candidates: list[Tokens] = []
+
+
 class Candidate(msgspec.Struct, rename="camel"):
     """One of the answers, or a piece of it."""
 
@@ -50,7 +70,7 @@ class Candidate(msgspec.Struct, rename="camel"):
     finish_reason: str | None = None
     finish_message: str | None = None
     index: int = 0
-    logprobs_result: dict[str, Any] | None = None
+    logprobs_result: Logprobs | None = None
 
 
 class Response(msgspec.Struct, rename="camel"):
@@ -163,15 +183,13 @@ def logprobs_of(candidate: Candidate) -> dict[str, Any] | None:
     result = candidate.logprobs_result
     if result is None:
         return None
-    others = result.get("topCandidates") or []
-    tops = [[_likely(other) for other in top.get("candidates") or ()] for top in others if isinstance(top, dict)]
-    chosen = [_likely(token) for token in result.get("chosenCandidates") or ()]
+    tops = [[_likely(other) for other in top.candidates] for top in result.top_candidates]
+    chosen = [_likely(token) for token in result.chosen_candidates]
     return {"content": [{**token, "top_logprobs": tops[at] if at < len(tops) else []} for at, token in enumerate(chosen)], "refusal": None}
 
 
-def _likely(token: dict[str, Any]) -> dict[str, Any]:
-    text = str(token.get("token") or "")
-    return {"token": text, "logprob": token.get("logProbability") or 0.0, "bytes": list(text.encode())}
+def _likely(token: Token) -> dict[str, Any]:
+    return {"token": token.token, "logprob": token.log_probability, "bytes": list(token.token.encode())}
 
 
 def usage_of(usage: dict[str, Any] | None) -> dict[str, Any] | None:

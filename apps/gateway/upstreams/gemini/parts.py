@@ -33,7 +33,7 @@ def _part(part: Part) -> Part | None:
     kind = part.get("type")
     if kind is None:  # one of Gemini's own, such as `fileData`
         return part
-    if kind not in READERS:
+    if not isinstance(kind, str) or kind not in READERS:
         refuse(f"Gemini does not know parts of type `{kind}`.", param="messages")
     return READERS[kind](part)
 

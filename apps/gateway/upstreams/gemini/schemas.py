@@ -67,7 +67,7 @@ def _known(schema: Any, *, root: Any, within: tuple[str, ...], depth: int) -> Sc
     if nullable:
         said["nullable"] = True
     said.update((name, value) for name, value in merged.items() if name in PLAIN)
-    if merged.get("format") in FORMATS.get(kind or "", ()):
+    if isinstance(merged.get("format"), str) and merged["format"] in FORMATS.get(kind or "", ()):
         said["format"] = merged["format"]
     _enumerate(said, merged)
     if isinstance(merged.get("properties"), dict):
@@ -102,7 +102,7 @@ def _type(schema: Schema) -> tuple[str | None, bool]:
     kind = schema.get("type")
     if isinstance(kind, list):
         kinds = [each for each in kind if each != "null"]
-        return (kinds[0] if len(kinds) == 1 else None), "null" in kind
+        return (kinds[0] if len(kinds) == 1 and isinstance(kinds[0], str) else None), "null" in kind
     return (kind if isinstance(kind, str) else None), False
 
 

@@ -94,8 +94,6 @@ UNSPOKEN = frozenset(
         "stream",
         "stream_options",
         "audio",
-        "function_call",
-        "functions",
         "logit_bias",
         "menhir",
         "moderation",
@@ -106,10 +104,9 @@ UNSPOKEN = frozenset(
         "prompt_cache_retention",
         "store",
         "verbosity",
-        "web_search_options",
     }
 )
-"""What OpenAI's wire can say and no other understands."""
+"""What OpenAI's wire alone can say, and an answer does without. What it does not do without is passed on, to be refused."""
 KNOWN = frozenset(Chat.__struct_fields__) | UNSPOKEN
 
 
