@@ -138,6 +138,7 @@ async def _open(call: Call, target: ResolvedTarget, tally: Tally, watch: Watch) 
         stream=call.stream,
         target=target,
         request_id=call.request_id,
+        trace=call.trace,
         session=runtime.session(),
         max_output_tokens=call.route.max_output_tokens if call.route is not None else None,
     )

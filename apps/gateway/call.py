@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from apps.gateway.cache.recording import Kept
     from menhir.metering.limits import Hold
+    from menhir.telemetry.tracing import Trace
     from menhir.tenancy.principal import Principal
 
 Operation = Literal["chat", "completions", "embeddings", "moderations", "rerank"]
@@ -138,6 +139,8 @@ class Call(msgspec.Struct):
     """What its answer says besides: what is left of those limits."""
     wire: str = "chat"
     """What the client speaks: `chat` is OpenAI's own, others are translated at the front door."""
+    trace: Trace | None = None
+    """Where it stands in its caller's trace; None when nobody follows it."""
     parent_id: UUID | None = None
     """The call that this one is a leg or a shadow of: a row of its own in the ledger, and nobody's answer but its own."""
     client_retries: int = 0

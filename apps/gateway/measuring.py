@@ -21,7 +21,7 @@ def measure(call: Call, tally: Tally, usage: Usage, *, outcome: Outcome, status:
     overhead = seconds - tally.waited
     overhead = max(overhead, 0.0)
     calls.finished(
-        call.operation,
+        call.operation if call.parent_id is None else f"{call.operation}_leg",
         outcome,
         kind,
         status,
@@ -37,6 +37,7 @@ def measure(call: Call, tally: Tally, usage: Usage, *, outcome: Outcome, status:
             kind=kind,
             provider=provider or (target.provider if target is not None else ""),
             upstream_model=target.upstream_model if target is not None else "",
+            base_url=target.base_url if target is not None and provider is None else "",
             outcome=outcome,
             status=status,
             error_code=error_code,

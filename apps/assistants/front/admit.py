@@ -19,6 +19,7 @@ from apps.assistants.front.asked import Asked, Scope
 from apps.gateway.call import Call, Operation
 from menhir.errors import TooLarge, Unauthenticated
 from menhir.postgres.ids import uuid7
+from menhir.telemetry import tracing
 from menhir.tenancy import authentication, tokens
 from menhir.tenancy.principal import INFERENCE, Principal
 
@@ -129,6 +130,7 @@ def call(
         idempotency_key=asked.idempotency_key,
         cache_control=asked.cache_control,
         wire=wire,
+        trace=tracing.begin(asked.traceparent) if asked.traceparent is not None or tracing.sampler else None,
         client_retries=asked.retries,
     )
 

@@ -41,7 +41,7 @@ LARGEST_BYTES: Final = 64 * 1024
 """Larger answers are sent in pieces, the long way."""
 OK: Final = 200
 
-Place = tuple[str, object, str | None, bytes]
+Place = tuple[str, object, str | None, frozenset[str] | None, bytes]
 
 
 class Shortcut(msgspec.Struct, frozen=True):
@@ -151,7 +151,7 @@ def learn(call: Call, *, since: int) -> None:
 
 
 def _place(who: Principal, raw: bytes) -> Place:
-    return who.kind, who.id, who.unit, hashlib.sha256(raw).digest()
+    return who.kind, who.id, who.unit, who.models, hashlib.sha256(raw).digest()
 
 
 def _forget(tenant_id: UUID | None) -> None:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from apps.gateway.call import Operation, ResolvedTarget
     from apps.gateway.session import Session
+    from menhir.telemetry.tracing import Trace
 
 
 class Attempt(msgspec.Struct, frozen=True):
@@ -46,6 +47,8 @@ class Attempt(msgspec.Struct, frozen=True):
     target: ResolvedTarget
     request_id: str
     session: Session
+    trace: Trace | None = None
+    """Where the call stands in a trace: sent on as `traceparent`."""
     max_output_tokens: int | None = None
     """What the route allows an answer to take when the client sets no limit."""
 

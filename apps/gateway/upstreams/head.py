@@ -17,6 +17,7 @@ OURS = frozenset(
         "accept-encoding",
         "user-agent",
         "x-request-id",
+        "traceparent",
         # How the message is framed and the connection kept is no provider's to say.
         "transfer-encoding",
         "connection",
@@ -47,6 +48,8 @@ def head_of(attempt: Attempt, to: Endpoint, *, length: int, credential: tuple[st
         f"X-Request-Id: {attempt.request_id}",
         *more,
     ]
+    if attempt.trace is not None:
+        lines.append(f"Traceparent: {attempt.trace.header}")
     if target.credential:
         lines.append(f"{credential[0]}: {credential[1]}{target.credential}")
     if target.headers:

@@ -36,6 +36,7 @@ class Finished(msgspec.Struct):
     kind: str
     provider: str
     upstream_model: str
+    base_url: str
     outcome: str
     status: int
     error_code: str | None

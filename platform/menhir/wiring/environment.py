@@ -16,6 +16,8 @@
 | `MENHIR_PRIVATE_NETWORKS` | none | networks that URLs in a tenant's configuration may lead into, such as `10.0.0.0/8` |
 | `MENHIR_DRAIN_SECONDS` | 0 | how long `web`, told to go, serves on while it says that it is not ready (at most 10) |
 | `MENHIR_GRACE_SECONDS` | 20 | how long what is under way then has to end (at most 20) |
+| `MENHIR_LOG_CALLS` | no | a line in the log for each model call |
+| `OTEL_EXPORTER_OTLP_ENDPOINT` | nowhere | where spans and metrics go, with the extra `menhir[otel]` |
 | `MENHIR_METRICS_TOKEN` | this machine alone | who may read `/metrics`, as a bearer token |
 | `MENHIR_SMTP_URL` | files in `MENHIR_HOME/mail` | `smtp://user:password@host:port` |
 """
@@ -71,6 +73,16 @@ def level(name: str, default: str) -> int:
     if found is None:
         raise ImproperlyConfigured(f"{name} must be DEBUG, INFO, WARNING or ERROR, not {raw!r}.")
     return found
+
+
+def flag(name: str) -> bool:
+    """Yes or no; no when it is unset."""
+    raw = text(name, "no").lower()
+    if raw in {"1", "true", "yes", "on"}:
+        return True
+    if raw in {"0", "false", "no", "off"}:
+        return False
+    raise ImproperlyConfigured(f"{name} must be yes or no, not {raw!r}.")
 
 
 def words(name: str, default: list[str]) -> list[str]:

@@ -25,6 +25,8 @@ from menhir.postgres import pools, roles
 from menhir.postgres.listener import listener
 from menhir.realtime.journal import journal
 from menhir.telemetry.lag import lag
+from menhir.telemetry.lines import lines
+from menhir.telemetry.otel import otel
 from menhir.wiring.migrating import pending
 
 SETTLE_SECONDS = 10.0
@@ -73,7 +75,7 @@ async def _start(stack: AsyncExitStack) -> None:
     state.migrated = True
     await pools.open_all()
     stack.push_async_callback(pools.close_all)
-    for part in (lag, listener, ledger, limits, journal, runtime, answers):
+    for part in (lag, lines, otel, listener, ledger, limits, journal, runtime, answers):
         await part.start()
         stack.push_async_callback(part.stop)
     state.accepting = True

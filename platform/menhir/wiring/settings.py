@@ -240,6 +240,7 @@ PROCRASTINATE_ON_APP_READY = "menhir.wiring.jobs.on_app_ready"
 
 # --- Telemetry --------------------------------------------------------------------------------------------------------
 MENHIR_METRICS_TOKEN = environment.text("MENHIR_METRICS_TOKEN", "")
+MENHIR_LOG_CALLS = environment.flag("MENHIR_LOG_CALLS")
 
 # --- Logs -------------------------------------------------------------------------------------------------------------
 LOGGING_CONFIG = None  # structlog and the standard library speak through one chain
