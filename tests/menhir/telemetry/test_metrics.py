@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import subprocess
 import sys
 import timeit
@@ -15,7 +16,10 @@ from assistants.conftest import acmes, company  # noqa: F401 - fixtures
 from django.test import override_settings
 from prometheus_client.parser import text_string_to_metric_families
 
+from apps.knowledge.models import Collection, Document
+from menhir.metering.models import Limit
 from menhir.telemetry import calls, exposition, gauges, meters
+from menhir.tenancy.transaction import tenant_transaction
 from menhir.wiring.metrics import admits
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -74,6 +78,25 @@ def test_calls_are_counted_by_how_they_ended(acmes):  # noqa: F811
     assert after["menhir_calls_open", frozenset()] == 0
     assert total(after, "menhir_pool_connections", role="gateway", state="open") >= 1
     assert total(after, "process_resident_memory_bytes") > 1e6
+
+
+def test_what_other_rooms_hold_is_looked_up(acmes):  # noqa: F811
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # bound, and never listening
+        dead = acmes.model("dead", base_url=f"http://127.0.0.1:{nobody.getsockname()[1]}/v1")
+        client = acmes.client()
+        for _ in range(6):
+            with pytest.raises(openai.APIStatusError):
+                client.chat.completions.create(model=dead, messages=QUESTION)
+    with tenant_transaction(acmes.tenant):
+        Limit.objects.create(tenant=acmes.tenant, subject="tenant", metric="requests", period="minute", amount=100)
+        collection = Collection.create(acmes.tenant, slug="docs", by=acmes.person.principal)
+        Document.upload(collection, external_id="a", filename="a.txt", content=b"A stone.", title="A", by=acmes.person.principal)
+    acmes.client().chat.completions.create(model="plain", messages=QUESTION)
+    samples = read(scrape(acmes.server).text)
+    assert total(samples, "menhir_breakers", state="open") >= 1
+    assert ("menhir_lease_level", frozenset({("metric", "requests"), ("state", "free")})) in samples
+    assert total(samples, "menhir_jobs", queue="knowledge", status="todo") >= 1
 
 
 def test_no_tenant_shows(acmes):  # noqa: F811
