@@ -268,20 +268,9 @@ def test_pictures_that_functions_gave_are_shown_after_all_results():
 
 
 def test_an_upstream_that_counts_every_call_as_the_first():
-    _, told = played([call("f", "{}", call_id="a"), call("g", "{}", call_id="b")], "tool_calls")
-    assert [item["call_id"] for item in told[-1]["response"]["output"]] == ["a", "b"]
-
-
-def test_an_upstream_that_speaks_nonsense_does_no_harm():
-    nonsense: list[Any] = [
-        {"content": 7, "tool_calls": 8, "annotations": 9, "refusal": [], "reasoning_content": {}},
-        {"tool_calls": [1, {"function": 2}, {"index": "x", "function": {"name": None, "arguments": 3}}]},
-        {"content": [{"text": "A"}, 1, {"text": 2}], "annotations": [1, {}, {"type": "url_citation", "url_citation": 3}]},
-    ]
-    stream, told = played(nonsense, "stop")
-    stream.take({"choices": 7, "usage": 8})
-    stream.take({"choices": [7, {"delta": 8, "logprobs": 9}]})
-    assert told[-1]["type"] == "response.completed"
+    pieces = [call("f", "{", call_id="a"), more("}"), call("g", "[", call_id="b"), more("]")]
+    _, told = played(pieces, "tool_calls")
+    assert [(item["call_id"], item["arguments"]) for item in told[-1]["response"]["output"]] == [("a", "{}"), ("b", "[]")]
 
 
 @pytest.mark.parametrize(
@@ -314,6 +303,47 @@ JSON = st.recursive(
     ),
     max_leaves=8,
 )
+
+
+SAID = ["content", "refusal", "reasoning_content", "thinking_blocks", "tool_calls", "annotations", "extra_content"]
+NAMES = [
+    *SAID,
+    "delta",
+    "message",
+    "choices",
+    "usage",
+    "type",
+    "index",
+    "id",
+    "function",
+    "name",
+    "arguments",
+    "finish_reason",
+    "logprobs",
+    "text",
+]
+NONSENSE = st.recursive(
+    st.one_of(st.none(), st.integers(-2, 2), st.sampled_from(["", "url_citation", "thinking", "x"])),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.sampled_from(NAMES), inner, max_size=4)),
+    max_leaves=10,
+)
+ODD_DELTA = st.dictionaries(st.sampled_from(SAID), NONSENSE, max_size=4)
+
+
+@given(
+    st.lists(
+        st.one_of(NONSENSE.filter(lambda said: isinstance(said, dict)), ODD_DELTA.map(lambda delta: {"choices": [{"delta": delta}]})),
+        max_size=6,
+    )
+)
+@settings(max_examples=400, deadline=None)
+def test_an_upstream_that_speaks_nonsense_does_no_harm(chunks):
+    stream = stream_of()
+    told = events(b"".join([stream.take(chunk) for chunk in chunks] + [stream.finish(at=AT), stream.last()]))
+    assert [event["sequence_number"] for event in told] == list(range(len(told)))
+    again = events(events_of(Stored(ID, [{"id": "msg_1"}], stream.items, stream.response)))
+    assert again[-1]["response"] == told[-1]["response"]
+    orjson.dumps(messages_of(items.read(stream.items, response_id=ID, known={})))
 
 
 @given(st.dictionaries(st.sampled_from(sorted(parameters.OURS | {"input", "temperature"})), JSON, max_size=5), JSON)

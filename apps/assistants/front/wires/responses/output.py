@@ -9,7 +9,7 @@ until the end instead: an upstream may write several of them at the same time.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 from uuid import UUID
 
 from apps.assistants.front.wires.responses.items import Item, item_id
@@ -44,6 +44,13 @@ class Part:
         return {"type": self.kind, "text": text}
 
 
+class _Call(NamedTuple):
+    """A function call that is being written: where it stands, and its arguments so far."""
+
+    at: int
+    arguments: list[str]
+
+
 class Output:
     """The items of one response."""
 
@@ -58,7 +65,8 @@ class Output:
         self._at = -1  # the open item of thoughts or text, -1 for none
         self._part: Part | None = None
         self._signed: list[Item] = []  # the open item's thoughts as their maker signed them
-        self._calls: dict[int, tuple[int, list[str]]] = {}  # by the chat's index: where the call stands, and its arguments so far
+        self._calls: list[_Call] = []
+        self._by_index: dict[int, _Call] = {}  # the chat's own count of them
 
     def take(self, choice: Mapping[str, Any]) -> None:
         """Take in what a choice of a chat adds, or all that it says."""
@@ -76,24 +84,26 @@ class Output:
     def close(self, status: Status) -> None:
         """Nothing more will come: what is still open is done, or broken off."""
         self._close_item(status)
-        for at, arguments in self._calls.values():
+        for at, arguments in self._calls:
             item = self.items[at]
             item["arguments"], item["status"] = "".join(arguments), status
             self._tell("response.function_call_arguments.done", {"item_id": item["id"], "output_index": at, "arguments": item["arguments"]})
             self._tell("response.output_item.done", {"output_index": at, "item": item})
         self._calls.clear()
+        self._by_index.clear()
 
     def _think(self, said: Mapping[str, Any]) -> None:
         if (thought := said.get("reasoning_content") or said.get("reasoning")) and isinstance(thought, str):
             self._write("reasoning", self._thinks, thought)
-        if isinstance(signed := said.get("thinking_blocks"), list) and signed:
+        given = said.get("thinking_blocks")
+        if signed := [block for block in given if isinstance(block, dict)] if isinstance(given, list) else []:
             self._open("reasoning")
-            self._signed += [block for block in signed if isinstance(block, dict)]
+            self._signed += signed
 
     def _say(self, said: Mapping[str, Any], *, logprobs: list[Any]) -> None:
         if text := _text(said.get("content")):
             self._write("message", TEXT, text, logprobs=logprobs)
-        if isinstance(extra := said.get("extra_content"), dict) and self._at >= 0:
+        if isinstance(extra := said.get("extra_content"), dict) and self._at >= 0 and self.items[self._at]["type"] == "message":
             self.items[self._at]["extra_content"] = extra
         if isinstance(notes := said.get("annotations"), list):
             self._annotate(notes)
@@ -132,7 +142,7 @@ class Output:
             return
         for note in notes:
             kind = note.get("type") if isinstance(note, dict) else None
-            if kind is None:
+            if not isinstance(kind, str):
                 continue
             shown = {"type": kind, **note[kind]} if isinstance(note.get(kind), dict) else note
             part.annotations.append(shown)
@@ -145,15 +155,14 @@ class Output:
         function = call.get("function")
         if not isinstance(function, dict):
             function = {}
-        known = self._calls.get(index)
+        call_id = str(call.get("id") or "")
+        known = self._by_index.get(index)
         # Some upstreams count every call as the first one: another id and a name are another call.
-        if known is not None and function.get("name") and call.get("id") not in {None, "", self.items[known[0]]["call_id"]}:
-            index, known = 1 + max(self._calls), None
-        if known is None:
-            at = len(self.items)
-            call_id = str(call.get("id") or "") or f"call_{self._response_id.hex}{self._first + at:04x}"
-            known = self._add("function_call", {"call_id": call_id, "name": str(function.get("name") or ""), "arguments": ""}), []
-            self._calls[index] = known
+        if known is None or (call_id and function.get("name") and call_id != self.items[known.at]["call_id"]):
+            call_id = call_id or f"call_{self._response_id.hex}{self._first + len(self.items):04x}"
+            item = {"call_id": call_id, "name": str(function.get("name") or ""), "arguments": ""}
+            known = self._by_index[index] = _Call(self._add("function_call", item), [])
+            self._calls.append(known)
         at, arguments = known
         if isinstance(extra := call.get("extra_content"), dict):
             self.items[at]["extra_content"] = extra

@@ -86,8 +86,11 @@ def _choices(item: Item, number: int) -> Iterator[dict[str, Any]]:
                 if part["type"] == "refusal":
                     yield {"delta": {"refusal": part["refusal"]}}
                 else:
-                    delta = {"content": part["text"], "annotations": part["annotations"], "extra_content": item.get("extra_content")}
-                    yield {"delta": delta, "logprobs": {"content": part["logprobs"]}}
+                    yield {
+                        "delta": {"content": part["text"], "annotations": part["annotations"]},
+                        "logprobs": {"content": part["logprobs"]},
+                    }
+            yield {"delta": {"extra_content": item.get("extra_content")}}
 
 
 async def _show(stored: Stored, query: Mapping[str, str], reply: WireReply) -> None:
