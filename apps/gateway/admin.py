@@ -10,8 +10,8 @@ from django.http import HttpRequest
 from django.utils.translation import gettext_lazy
 from unfold.widgets import UnfoldAdminPasswordWidget
 
-from apps.gateway.models import Branch, Provider, Route, Target
-from menhir.tenancy.admin import LinesOfTenant, OfTenant, chosen_tenant_id
+from apps.gateway.models import Branch, Guardrail, GuardrailEvent, Provider, Route, Target
+from menhir.tenancy.admin import LinesOfTenant, OfTenant, ReadOnly, chosen_tenant_id
 
 
 class ProviderForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -68,3 +68,22 @@ class RouteAdmin(OfTenant):
     list_filter = ("strategy",)
     search_fields = ("name",)
     inlines = (TargetLines, BranchLines)
+
+
+@admin.register(Guardrail)
+class GuardrailAdmin(OfTenant):
+    """What the chosen tenant's calls may not say."""
+
+    list_display = ("name", "kind", "stage", "action", "fails_closed", "position", "enabled")
+    list_filter = ("kind", "enabled")
+    search_fields = ("name",)
+
+
+@admin.register(GuardrailEvent)
+class GuardrailEventAdmin(ReadOnly):
+    """What guardrails found."""
+
+    list_display = ("at", "guardrail", "stage", "outcome", "counts", "model")
+    list_filter = ("outcome", "stage")
+    search_fields = ("guardrail", "model")
+    ordering = ("-at",)

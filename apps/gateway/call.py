@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from apps.gateway.cache.recording import Kept
+    from apps.gateway.guardrails.guarding import CallGuard, RouteGuards
     from menhir.metering.limits import Hold
     from menhir.telemetry.tracing import Trace
     from menhir.tenancy.principal import Principal
@@ -108,6 +109,8 @@ class ResolvedRoute:
     semantic_threshold: float | None = None
     fingerprint: bytes = b""
     """Changes with everything that may change an answer: part of the key of whatever is kept for this route."""
+    guards: RouteGuards | None = None
+    """The tenant's guardrails that apply here; None when there are none."""
 
 
 class Call(msgspec.Struct):
@@ -155,6 +158,8 @@ class Call(msgspec.Struct):
     """It was answered to its end and without error: said before the client's last byte."""
     kept: Kept | None = None
     """What it was answered with, when that was kept from an identical call."""
+    guard: CallGuard | None = None
+    """The guardrails that watch over this call; None when none does."""
 
 
 class Pattern(Protocol):

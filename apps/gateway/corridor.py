@@ -15,7 +15,8 @@ from apps.gateway import classifier, holding, relay, routing, shadow
 from apps.gateway.cache import answering
 from apps.gateway.cache.embeddings import embeddings
 from apps.gateway.dispatch import dispatch
-from apps.gateway.errors import UnknownModel
+from apps.gateway.errors import GuardrailError, UnknownModel
+from apps.gateway.guardrails.guarding import guard_request, under_guard_of
 from apps.gateway.hangup import HungUp, Watch
 from apps.gateway.settle import HUNG_UP_STATUS, INTERNAL_STATUS, NOTHING, Tally, open_call, settle
 from apps.gateway.wire import error_event
@@ -35,14 +36,16 @@ async def run(call: Call, respond: Respond, gone: Gone) -> None:
     """Answer a call. Raises GatewayError (or another MenhirError) only before `respond.start`."""
     route = call.route or await routing.resolve(call.principal.tenant_id, call.model)
     if route is not None and route.branches:
-        route = await classifier.choose(call, route)
+        route = under_guard_of(route, await classifier.choose(call, route))
     if route is None or not route.targets:
         raise UnknownModel(f"The model `{call.model}` does not exist.", param="model")
     call.route = route
+    if route.guards is not None:
+        await guard_request(call, route)
     if call.operation == "embeddings" and (body := embeddings.answer(call, route.targets[0])) is not None:
         await _remembered(call, route, body, respond)
         return
-    if route.cache_seconds and call.operation == "chat":
+    if route.cache_seconds and call.operation == "chat" and (call.guard is None or call.guard.shareable):
         await answering.answer(call, route, respond, gone, ask)
     else:
         await ask(call, route, respond, gone)
@@ -78,7 +81,8 @@ async def _ask(call: Call, route: ResolvedRoute, respond: Respond, gone: Gone) -
         await settle(call, tally, outcome="cancelled", status=HUNG_UP_STATUS, error_code="client_hung_up")
         return
     except MenhirError as e:
-        await settle(call, tally, outcome="failed", status=status_of(e), error_code=e.code)
+        reason = e.reason if isinstance(e, GuardrailError) else e.code
+        await settle(call, tally, outcome="failed", status=status_of(e), error_code=reason)
         raise
     except asyncio.CancelledError:
         # The process is going down: say what is known; the sweeper would charge the estimate.
@@ -96,9 +100,16 @@ async def _ask(call: Call, route: ResolvedRoute, respond: Respond, gone: Gone) -
 async def _finish_whole(call: Call, answer: Answer, respond: Respond, tally: Tally) -> None:
     if call.operation == "embeddings":
         embeddings.keep(call, answer.target, answer.body)
+    body = answer.body
+    if call.guard is not None:
+        try:
+            body = await call.guard.check_answer(body)
+        except GuardrailError as e:
+            await settle(call, tally, outcome="failed", status=status_of(e), error_code=e.reason)
+            raise
     cost = await settle(call, tally, outcome="completed", status=200)
     with suppress(OSError):  # the client has left, and everything is written down
-        await relay.whole(call, answer.body, respond, tally, cost=cost)
+        await relay.whole(call, body, respond, tally, cost=cost)
     if call.route is not None and call.route.shadows:
         shadow.cast(call, call.route)
 

@@ -23,6 +23,9 @@
         . ContextTooLong       more than the model can read
         . ContentFiltered      the provider does not want to answer this
     + TotalTimeout             the time that the route allows for everything is over: stop
+  x GuardrailError ........... a rule of the tenant's own stands against it
+    + GuardrailBlocked         the rule found something
+    + GuardrailUnavailable     the rule could not be asked, and nothing may pass unasked
 
 `dispatch` asks of an error only which of these it is. The client's status comes from the table of `menhir.errors`: Busy and
 Down are `Unavailable` (503), what took too long is `TimedOut` (504), Refused is `Invalid` (400), so that a 401 of an
@@ -202,3 +205,29 @@ class TotalTimeout(UpstreamError, TimedOut):
     """There was no answer within the time that this route allows."""
 
     code = "total_timeout"
+
+
+class GuardrailError(GatewayError):
+    """A guardrail stands against this call."""
+
+    def __init__(self, message: str | None = None, *, guardrail: str) -> None:
+        """Keep the name of the guardrail, which the client and the ledger are told."""
+        super().__init__(message)
+        self.guardrail = guardrail
+
+    @property
+    def reason(self) -> str:
+        """What the ledger says of the call."""
+        return f"guardrail:{self.guardrail}"
+
+
+class GuardrailBlocked(GuardrailError, Invalid):
+    """A guardrail blocked this call."""
+
+    code = "content_policy_violation"
+
+
+class GuardrailUnavailable(GuardrailError, Unavailable):
+    """A guardrail cannot be asked at the moment, and nothing may pass without it."""
+
+    code = "guardrail_unavailable"

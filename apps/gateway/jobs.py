@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from procrastinate.contrib.django import app
 
+from apps.gateway import keeping
 from apps.gateway.cache import upkeep
 
 
@@ -12,3 +13,10 @@ from apps.gateway.cache import upkeep
 async def evict(timestamp: int) -> None:
     """Delete answers and idempotency keys whose time is over."""
     await upkeep.evict()
+
+
+@app.periodic(cron="17 * * * *", periodic_id="gateway.keep_days")
+@app.task(name="gateway.keep_days", queue="upkeep", queueing_lock="gateway.keep_days")
+async def keep_days(timestamp: int) -> None:
+    """Make the coming days' partitions of what is kept beside the ledger, and let go of what was kept long enough."""
+    await keeping.keep_days()

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 import orjson
 
-from apps.gateway.errors import GatewayError, IdleTimeout, TotalTimeout, UpstreamCut, UpstreamDown, UpstreamError
+from apps.gateway.errors import GatewayError, GuardrailError, IdleTimeout, TotalTimeout, UpstreamCut, UpstreamDown, UpstreamError
 from apps.gateway.hangup import HungUp
 from apps.gateway.settle import milliseconds_since
 from apps.gateway.sse import data_of
@@ -42,7 +42,24 @@ class Ending:
 
 
 async def stream(call: Call, answer: Answer, respond: Respond, tally: Tally, watch: Watch) -> Ending:
-    """Promise 200 and pass on everything but the end. Raises HungUp when the client left."""
+    """Promise 200 and pass on everything but the end. Raises HungUp when the client left, GuardrailError while nothing is promised."""
+    shield = call.guard.stream(respond) if call.guard is not None else None
+    if shield is None:
+        return await _pass_on(call, answer, respond, tally, watch)
+    try:
+        ending = await _pass_on(call, answer, shield, tally, watch)
+        await shield.end()
+    except GuardrailError as e:
+        if not shield.started:
+            raise
+        await answer.close()  # nobody will read on: the upstream is told at once
+        return Ending(error_event(e), "failed", e.reason)
+    except OSError as e:
+        raise HungUp from e
+    return ending
+
+
+async def _pass_on(call: Call, answer: Answer, respond: Respond, tally: Tally, watch: Watch) -> Ending:
     reader = Reader(call, tally)
     out = reader.take(answer.pending)
     if call.preface is not None and answer.first is not None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import orjson
 
 from apps.gateway.call import ResolvedBranch, ResolvedRoute, ResolvedTarget
+from apps.gateway.guardrails import loading
 from apps.gateway.health import health_of
 from apps.gateway.patterns import compiled
 from menhir.postgres import pools, sql
@@ -21,6 +22,8 @@ from menhir.tenancy.sealing import unseal
 if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
+
+    from apps.gateway.guardrails.guarding import RouteGuards
 
 KIND = "route"
 PURPOSE = "menhir.gateway.credential"
@@ -47,9 +50,10 @@ async def resolve(tenant_id: UUID, name: str) -> ResolvedRoute | None:
     async def load() -> ResolvedRoute | None:
         async with pools.gateway.connection() as connection:
             rows = await RESOLVE_ROUTE.all(connection, tenant_id=tenant_id, name=name)
+            guards = await loading.guards_of(connection, tenant_id, name) if rows else None
         if not rows:
             return None
-        return _route(tenant_id, name, rows)
+        return _route(tenant_id, name, rows, guards)
 
     return await _routes.get(tenant_id, name, load)
 
@@ -64,7 +68,7 @@ async def names(tenant_id: UUID) -> tuple[Named, ...]:
     return await _names.get(tenant_id, "", load) or ()
 
 
-def _route(tenant_id: UUID, name: str, rows: list[Any]) -> ResolvedRoute | None:
+def _route(tenant_id: UUID, name: str, rows: list[Any], guards: RouteGuards | None) -> ResolvedRoute | None:
     first = rows[0]
     targets = tuple(_target(tenant_id, row) for row in rows if row.target_id is not None)
     branches = tuple(_branch(said) for said in first.branches or ())
@@ -85,14 +89,15 @@ def _route(tenant_id: UUID, name: str, rows: list[Any]) -> ResolvedRoute | None:
         cache_seconds=first.cache_seconds,
         stale_seconds=first.stale_seconds,
         semantic_threshold=first.semantic_threshold,
-        fingerprint=_fingerprint(first, [target for target in targets if target.role == "answer"]),
+        fingerprint=_fingerprint(first, [target for target in targets if target.role == "answer"], guards),
+        guards=guards,
     )
 
 
-def _fingerprint(route: Any, targets: list[ResolvedTarget]) -> bytes:
+def _fingerprint(route: Any, targets: list[ResolvedTarget], guards: RouteGuards | None) -> bytes:
     """A hash of what decides how a question is answered. Patience, prices and credentials are none of it."""
     places = [[str(t.provider_id), t.kind, t.base_url, dict(t.headers), t.upstream_model, t.position, t.weight] for t in targets]
-    decided = [str(route.route_id), route.strategy, route.max_output_tokens, places]
+    decided = [str(route.route_id), route.strategy, route.max_output_tokens, places, guards.fingerprint if guards is not None else ""]
     return hashlib.blake2b(orjson.dumps(decided, option=orjson.OPT_SORT_KEYS), digest_size=16).digest()
 
 

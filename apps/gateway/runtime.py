@@ -1,4 +1,5 @@
-"""What lives as long as the process: the one session through which every upstream is reached.
+"""What lives as long as the process: the one session through which every upstream is reached, another for where tenants' own URLs
+lead, and who writes down what is no part of the ledger.
 
 `start()` and `stop()` are called by wiring's lifespan, in every process that makes model calls, on its event loop.
 """
@@ -7,6 +8,8 @@ from __future__ import annotations
 
 from apps.gateway import afterwards, idempotency
 from apps.gateway.cache import exact, flight
+from apps.gateway.guardrails import events
+from apps.gateway.reach import PublicSession
 from apps.gateway.session import Session
 from menhir.errors import Unavailable
 
@@ -14,25 +17,35 @@ LAND_SECONDS = 10.0
 AFTERWARDS_SECONDS = 5.0
 
 _session: Session | None = None
+_public: PublicSession | None = None
+
+WRITERS = (events.writer,)
 
 
 async def start() -> None:
     """Open the session on the running loop. Does nothing when it is open."""
-    global _session  # noqa: PLW0603 - one for each process is the point
+    global _session, _public  # noqa: PLW0603 - one for each process is the point
     if _session is None or _session.closed:
         _session = Session()
+    if _public is None or _public.closed:
+        _public = PublicSession()
+    for writer in WRITERS:
+        writer.start()
 
 
 async def stop() -> None:
-    """Close the session and its connections, once the calls of those who have left are over. Does nothing when it is closed."""
-    global _session
+    """Close the sessions and their connections, once the calls of those who have left are over. Does nothing when they are closed."""
+    global _session, _public
     await flight.landed(within_seconds=LAND_SECONDS)
     await afterwards.done(within_seconds=AFTERWARDS_SECONDS)
     await exact.shelf.written()
     await idempotency.released(within_seconds=LAND_SECONDS)
-    session, _session = _session, None
-    if session is not None:
-        await session.close()
+    sessions, _session, _public = (_session, _public), None, None
+    for session in sessions:
+        if session is not None:
+            await session.close()
+    for writer in WRITERS:
+        await writer.stop()
 
 
 def session() -> Session:
@@ -40,3 +53,10 @@ def session() -> Session:
     if _session is None:
         raise Unavailable("This process does not reach any model: its gateway is not started.")
     return _session
+
+
+def public_session() -> PublicSession:
+    """The session for URLs that a tenant wrote; raises Unavailable as `session` does."""
+    if _public is None:
+        raise Unavailable("This process does not reach any model: its gateway is not started.")
+    return _public

@@ -92,6 +92,8 @@ async def settle(
 ) -> Decimal:
     """Commit the row that settles the call, and give its cost in USD."""
     call.completed = outcome == "completed"
+    if call.guard is not None:
+        call.guard.report()
     target = tally.target
     usage = tally.usage or _estimated(call, tally)
     at = datetime.now(UTC)

@@ -37,7 +37,7 @@ def cast(call: Call, route: ResolvedRoute) -> None:
     for target in route.shadows:
         if len(_under_way) < MOST_SHADOWS and random.random() * 100 < target.weight and not target.health.breaker.shuns(now):  # noqa: S311 - a sample
             copy = msgspec.structs.replace(
-                call, id=uuid7(), parent_id=call.id, opened_at=datetime.now(UTC), received=time.perf_counter(), preface=None
+                call, id=uuid7(), parent_id=call.id, opened_at=datetime.now(UTC), received=time.perf_counter(), preface=None, guard=None
             )
             task = afterwards.begin(_ask(copy, route, target), name=f"shadow at {target.provider}")
             _under_way.add(task)

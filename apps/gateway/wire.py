@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 import msgspec
 import orjson
 
-from apps.gateway.errors import UpstreamBusy, UpstreamDown, UpstreamError, UpstreamUnfit
+from apps.gateway.errors import GuardrailBlocked, UpstreamBusy, UpstreamDown, UpstreamError, UpstreamUnfit
 from apps.gateway.refusals import refused
 from apps.gateway.weighing import weight_of
 from menhir.errors import Conflict, Forbidden, Invalid, LimitReached, NotFound, TooLarge, Unauthenticated, Unavailable, Unsupported
@@ -31,6 +31,7 @@ BUSY_CODES = frozenset({"429", "503", "529"})
 
 ERROR_TYPES: tuple[tuple[type[Exception], str], ...] = (
     (UpstreamError, "upstream_error"),
+    (GuardrailBlocked, "guardrail_blocked"),
     (Unauthenticated, "authentication_error"),
     (Forbidden, "permission_error"),
     (QuotaExceeded, "insufficient_quota"),

@@ -54,6 +54,7 @@ class Orders:
     blocked: str = ""  # refuse to say anything, for this reason
     kind: str = ""  # which error it is
     says: str = ""  # the error's message
+    echo: int = 0  # say what the last message says, n characters at a time
 
 
 def orders_of(model: str) -> Orders:
@@ -66,8 +67,11 @@ def orders_of(model: str) -> Orders:
     return orders
 
 
-def words_of(orders: Orders) -> list[str]:
+def words_of(orders: Orders, messages: Any = ()) -> list[str]:
     """What it generates, one word a token."""
+    if orders.echo:
+        said = str(messages[-1]["content"])
+        return [said[start : start + orders.echo] for start in range(0, len(said), orders.echo)]
     words = [word + " " for word in (orders.text or TEXT).split()]
     if orders.big:
         words[0] = "x" * orders.big

@@ -136,7 +136,7 @@ class Peer:
                 stats.ids.append(request.headers.get("x-request-id", ""))
 
     async def _chat(self, request: web.Request, body: dict[str, Any], orders: Orders) -> web.StreamResponse:
-        words = [] if orders.calls and not orders.chunks else words_of(orders)
+        words = [] if orders.calls and not orders.chunks else words_of(orders, body.get("messages"))
         prompt = prompt_tokens(body.get("messages"))
         head = {
             "id": f"chatcmpl-{hashlib.sha256(json.dumps(body).encode()).hexdigest()[:12]}",

@@ -45,6 +45,7 @@ SCOPE_WORDS = {
     "limits:read": gettext_lazy("read limits and budgets"),
     "limits:write": gettext_lazy("set limits and budgets"),
     "keys:write": gettext_lazy("create and revoke keys"),
+    "guardrails:write": gettext_lazy("set up guardrails"),
 }
 LIFETIMES = [
     ("", gettext_lazy("Never")),

@@ -22,6 +22,7 @@ SCOPES: tuple[str, ...] = (
     "limits:read",
     "limits:write",
     "keys:write",
+    "guardrails:write",
 )
 
 

@@ -77,6 +77,8 @@ UNFOLD: dict[str, Any] = {
                     _link(_("Token issuers"), "verified_user", "tenancy_tokenissuer"),
                     _link(_("Providers"), "dns", "gateway_provider"),
                     _link(_("Routes"), "route", "gateway_route"),
+                    _link(_("Guardrails"), "shield", "gateway_guardrail"),
+                    _link(_("Guardrail events"), "policy_alert", "gateway_guardrailevent"),
                     _link(_("Assistants"), "smart_toy", "assistants_assistant"),
                     _link(_("Prompts"), "terminal", "prompts_prompt"),
                     _link(_("Versions"), "history", "prompts_version"),
