@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 
+import anthropic
 import openai
 import pytest
 from assistants.conftest import Company
@@ -93,12 +94,17 @@ def test_parallel_tools_in_a_stream(acmes: Company, kind: str):
     assert len({call.id for call in calls}) == 2
 
 
-def test_one_tool_at_a_time_and_one_that_must_be(ask, kind: str):
+def test_which_tool_must_be_called(ask):
     forced = ask()(tools=TOOLS, tool_choice={"type": "function", "function": {"name": "weather"}}).choices[0].message
-    assert forced.tool_calls[0].function.name == ("weather" if kind == "anthropic" else "clock")  # the peer of Gemini calls the first
-    if kind == "anthropic":
-        assert len(ask("calls=2", "single")(tools=TOOLS, parallel_tool_calls=False).choices[0].message.tool_calls) == 1
-    assert ask("calls=2", "none")(tools=TOOLS, tool_choice="none").choices[0].message.tool_calls is None or kind == "anthropic"
+    assert [call.function.name for call in forced.tool_calls] == ["weather"]
+    assert ask("calls=0", "any")(tools=TOOLS, tool_choice="required").choices[0].message.tool_calls
+    assert ask("calls=2", "none")(tools=TOOLS, tool_choice="none").choices[0].message.tool_calls is None
+
+
+def test_one_tool_at_a_time(acmes: Company):
+    name = acmes.model("single", "calls=2", kind="anthropic")
+    answer = acmes.client("inference").chat.completions.create(model=name, messages=QUESTION, tools=TOOLS, parallel_tool_calls=False)
+    assert len(answer.choices[0].message.tool_calls) == 1
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -216,3 +222,25 @@ def test_a_client_that_hangs_up_takes_the_upstream_with_it(acmes: Company, ask):
     next(iter(stream))
     stream.response.close()
     assert acmes.upstream.wait(lambda stats: len(stats.cancelled) == 1, seconds=1.0)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_anthropics_client_keeps_signed_thoughts_through_both_translations(acmes: Company, kind: str, *, stream: bool):
+    name = acmes.model("messages", "calls=2&thinks=1", kind=kind, upstream_model=SMART[kind])
+    client = anthropic.Anthropic(base_url=acmes.server.base_url, api_key=acmes.person.key("inference"), max_retries=0)
+    tools = [{"name": tool["function"]["name"], "input_schema": tool["function"]["parameters"]} for tool in TOOLS]
+    asked = {"model": name, "max_tokens": 4000, "tools": tools, "thinking": {"type": "enabled", "budget_tokens": 1024}}
+    if stream:
+        with client.messages.stream(messages=QUESTION, **asked) as events:
+            said = events.get_final_message()
+    else:
+        said = client.messages.create(messages=QUESTION, **asked)
+    calls = [block for block in said.content if block.type == "tool_use"]
+    assert [call.name for call in calls] == ["clock", "weather"]
+    assert said.stop_reason == "tool_use"
+    results = [{"type": "tool_result", "tool_use_id": call.id, "content": "12"} for call in calls]
+    end = client.messages.create(
+        messages=[*QUESTION, {"role": "assistant", "content": said.content}, {"role": "user", "content": results}], **asked
+    )
+    assert end.stop_reason == "end_turn"
+    assert end.content[-1].text.strip() == TEXT

@@ -9,9 +9,7 @@ import orjson
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from apps.gateway.call import ResolvedTarget
 from apps.gateway.errors import UpstreamError, UpstreamRefused
-from apps.gateway.upstreams import Attempt
 from apps.gateway.upstreams.anthropic import decode as of_anthropic
 from apps.gateway.upstreams.anthropic.encode import request_of
 from apps.gateway.upstreams.anthropic.stream import Stream as AnthropicStream
@@ -19,9 +17,9 @@ from apps.gateway.upstreams.gemini import decode as of_gemini
 from apps.gateway.upstreams.gemini import embeddings
 from apps.gateway.upstreams.gemini.encode import body_of
 from apps.gateway.upstreams.gemini.stream import Stream as GeminiStream
-from menhir.postgres.ids import uuid7
 
 from peers import claude
+from peers.attempt import attempt_of
 from peers.gemini import script
 from peers.script import Orders
 
@@ -104,16 +102,11 @@ def damaged(draw: st.DrawFn, whole: Any) -> Any:
     return changed
 
 
-def attempt(body: dict[str, Any], model: str) -> Attempt:
-    target = ResolvedTarget(kind="", provider="p", provider_id=uuid7(), base_url="", credential="", headers={}, upstream_model=model)
-    return Attempt(operation="chat", path="", body=body, raw=None, stream=True, target=target, request_id="r", session=None)  # type: ignore[arg-type]
-
-
 @settings(max_examples=200)
 @given(damaged(BODY), st.sampled_from(["claude-3-5-haiku", "claude-sonnet-4-5", "claude-opus-5"]))
 def test_any_request_is_said_to_anthropic_or_refused(body: Any, model: str):
     try:
-        orjson.loads(request_of(attempt(body, model)).body)
+        orjson.loads(request_of(attempt_of(model, body)).body)
     except UpstreamRefused:
         return
 
@@ -122,7 +115,7 @@ def test_any_request_is_said_to_anthropic_or_refused(body: Any, model: str):
 @given(damaged(BODY), st.sampled_from(["gemini-2.5-flash", "gemini-3-pro"]))
 def test_any_request_is_said_to_gemini_or_refused(body: Any, model: str):
     try:
-        orjson.loads(body_of(attempt(body, model)))
+        orjson.loads(body_of(attempt_of(model, body)))
     except UpstreamRefused:
         return
 

@@ -100,6 +100,8 @@ def blocks_of(body: dict[str, Any], orders: Orders) -> list[dict[str, Any]]:
     called = [] if _is_answered(body) else (body.get("tools") or [])[: max(orders.calls, choice.get("type") in {"any", "tool"})]
     if choice.get("type") == "tool":
         called = [tool for tool in body["tools"] if tool["name"] == choice["name"]]
+    if choice.get("type") == "none":
+        called = []
     if choice.get("disable_parallel_tool_use"):
         called = called[:1]
     words = words_of(orders)

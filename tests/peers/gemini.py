@@ -106,7 +106,9 @@ def calls_of(body: dict[str, Any], orders: Orders, *, signs: bool) -> list[dict[
     """The calls it makes, unless it was just answered."""
     last = body["contents"][-1]["parts"]
     declared = [function for tool in body.get("tools", []) for function in tool.get("functionDeclarations", [])]
-    mode = body.get("toolConfig", {}).get("functionCallingConfig", {}).get("mode")
+    chosen = body.get("toolConfig", {}).get("functionCallingConfig", {})
+    mode, allowed = chosen.get("mode"), chosen.get("allowedFunctionNames")
+    declared = [function for function in declared if allowed is None or function["name"] in allowed]
     if any("functionResponse" in part for part in last) or mode == "NONE":
         return []
     calls: list[dict[str, Any]] = [

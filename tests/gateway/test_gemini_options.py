@@ -1,0 +1,139 @@
+"""What is asked of Gemini beside the conversation: how it generates, thinks and structures, embeddings, and whatever else a client says."""
+
+from __future__ import annotations
+
+import orjson
+import pytest
+from gateway.test_gemini_request import HELLO_THERE, THIRD, said
+
+from apps.gateway.errors import UpstreamRefused
+from apps.gateway.upstreams.gemini import embeddings
+from apps.gateway.upstreams.gemini.schemas import known
+
+from peers import gemini_rules
+
+
+def config(**asked):
+    return said(**asked).get("generationConfig")
+
+
+def test_how_it_generates():
+    assert config(
+        temperature=1.7,
+        top_p=0.9,
+        top_k=40,
+        n=2,
+        max_completion_tokens=5,
+        stop="END",
+        presence_penalty=0.1,
+        frequency_penalty=0.2,
+        seed=7,
+        logprobs=True,
+        top_logprobs=3,
+        modalities=["text", "image"],
+        route_limit=9,
+    ) == {
+        "temperature": 1.7,
+        "topP": 0.9,
+        "topK": 40,
+        "candidateCount": 2,
+        "maxOutputTokens": 5,
+        "stopSequences": ["END"],
+        "presencePenalty": 0.1,
+        "frequencyPenalty": 0.2,
+        "seed": 7,
+        "responseLogprobs": True,
+        "logprobs": 3,
+        "responseModalities": ["TEXT", "IMAGE"],
+    }
+    assert config(route_limit=9, temperature=0) == {"maxOutputTokens": 9, "temperature": 0}
+
+
+@pytest.mark.parametrize(
+    ("asked", "thinking"),
+    [
+        ({"reasoning_effort": "none"}, {"thinkingBudget": 0}),
+        ({"reasoning_effort": "medium"}, {"thinkingBudget": 8_192}),
+        ({"reasoning_effort": "medium", "model": THIRD}, {"thinkingLevel": "medium"}),
+        ({"reasoning_effort": "none", "model": THIRD}, {"thinkingLevel": "minimal"}),
+        ({"thinking": {"type": "enabled", "budget_tokens": 2_000}}, {"includeThoughts": True, "thinkingBudget": 2_000}),
+        ({"thinking": {"type": "adaptive"}}, {"includeThoughts": True}),
+        ({"thinking": {"type": "disabled"}}, {"thinkingBudget": 0}),
+        ({"extra_body": {"google": {"thinking_config": {"include_thoughts": True}}}}, {"include_thoughts": True}),
+        ({"generationConfig": {"thinkingConfig": {"thinkingBudget": 5}}, "reasoning_effort": "low"}, {"thinkingBudget": 5}),
+    ],
+)
+def test_how_much_it_thinks(asked, thinking):
+    assert config(**asked) == {"thinkingConfig": thinking}
+
+
+def test_answers_in_json():
+    schema = {"type": "object", "properties": {"age": {"type": "integer"}}, "required": ["age"]}
+    wanted = {"type": "json_schema", "json_schema": {"name": "p", "strict": True, "schema": {**schema, "additionalProperties": False}}}
+    assert config(response_format=wanted) == {"responseMimeType": "application/json", "responseSchema": schema}
+    assert config(response_format={"type": "json_object"}) == {"responseMimeType": "application/json"}
+    assert config(response_format={"type": "text"}) is None
+
+
+def test_the_rest():
+    own = {"safetySettings": [{"category": "HARM_CATEGORY_HARASSMENT", "threshold": "BLOCK_NONE"}], "cachedContent": "cachedContents/a"}
+    more = {"user": "u", "metadata": {"a": "b"}, "store": True, "logit_bias": {}, "parallel_tool_calls": False, "service_tier": "auto"}
+    assert said(**own, **more) == {"contents": HELLO_THERE, **own}
+    assert said(extra_body={"google": {"cached_content": "c"}})["cachedContent"] == "c"
+
+
+@pytest.mark.parametrize(
+    ("schema", "expected"),
+    [
+        ({"type": "string", "format": "email", "pattern": "x"}, {"type": "string", "pattern": "x"}),
+        ({"type": "string", "format": "date-time"}, {"type": "string", "format": "date-time"}),
+        ({"type": ["string", "null"]}, {"type": "string", "nullable": True}),
+        ({"type": ["string", "integer"]}, {"anyOf": [{"type": "string"}, {"type": "integer"}]}),
+        ({"anyOf": [{"type": "integer"}, {"type": "null"}]}, {"nullable": True, "type": "integer"}),
+        ({"oneOf": [{"type": "integer"}, {"type": "string"}]}, {"anyOf": [{"type": "integer"}, {"type": "string"}]}),
+        ({"enum": ["a", None]}, {"nullable": True, "type": "string", "enum": ["a"]}),
+        ({"type": "integer", "enum": [1, 2]}, {"type": "integer"}),
+        ({"const": "a"}, {"type": "string", "enum": ["a"]}),
+        ({"type": "array"}, {"type": "array", "items": {}}),
+        ({"type": "integer", "exclusiveMinimum": 1, "multipleOf": 2}, {"type": "integer"}),
+        (
+            {"allOf": [{"properties": {"a": {"type": "string"}}}, {"properties": {"b": {"type": "string"}}, "required": ["b"]}]},
+            {"required": ["b"], "properties": {"a": {"type": "string"}, "b": {"type": "string"}}, "type": "object"},
+        ),
+        (
+            {
+                "$ref": "#/$defs/N",
+                "$defs": {"N": {"type": "object", "properties": {"next": {"$ref": "#/$defs/N"}, "v": {"type": "number"}}}},
+            },
+            {"type": "object", "properties": {"next": {"type": "object"}, "v": {"type": "number"}}},
+        ),
+        ({"$ref": "#/nowhere"}, {}),
+        (True, {}),
+    ],
+)
+def test_a_schema_in_words_that_are_known(schema, expected):
+    assert known(schema) == expected
+    assert not [message for message in gemini_rules._schema(known(schema)) if "Unknown name" in message]
+
+
+def test_embeddings():
+    asked = {"input": ["a", "b"], "dimensions": 256, "taskType": "RETRIEVAL_QUERY", "encoding_format": "base64", "user": "u"}
+    assert orjson.loads(embeddings.body_of(asked, "gemini-embedding-001")) == {
+        "requests": [
+            {
+                "model": "models/gemini-embedding-001",
+                "content": {"parts": [{"text": text}]},
+                "outputDimensionality": 256,
+                "taskType": "RETRIEVAL_QUERY",
+            }
+            for text in "ab"
+        ]
+    }
+    assert len(orjson.loads(embeddings.body_of({"input": "a"}, "m"))["requests"]) == 1
+
+
+@pytest.mark.parametrize("given", [[1, 2], None, {"text": "a"}, [["a"]]])
+def test_what_is_no_text_is_not_embedded(given):
+    with pytest.raises(UpstreamRefused) as refused:
+        embeddings.body_of({"input": given}, "m")
+    assert refused.value.param == "input"
