@@ -72,7 +72,12 @@ def test_how_much_it_thinks(asked, thinking, effort):
 
 def test_thinking_takes_nothing_from_an_answer_that_has_no_limit():
     assert said(reasoning_effort="high")["max_tokens"] == 16_384 + 16_384
-    assert said(thinking={"type": "enabled", "budget_tokens": 20_000}, route_limit=500)["max_tokens"] == 20_500
+    assert said(thinking={"type": "enabled", "budget_tokens": 20_000})["max_tokens"] == 36_384
+
+
+def test_thinking_stays_within_the_routes_limit():
+    body = said(reasoning_effort="high", route_limit=4_000)
+    assert (body["max_tokens"], body["thinking"]["budget_tokens"]) == (4_000, 2_000)
 
 
 def test_who_lost_its_thoughts_does_not_go_on_thinking():

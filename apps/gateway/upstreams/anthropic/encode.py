@@ -55,9 +55,10 @@ def request_of(attempt: Attempt) -> Request:
     if system:
         said["system"] = system
     _tools(said, chat, traits, by_tool=by_tool)
-    thinking = thinking_of(chat, traits, forced=said.get("tool_choice", {}).get("type") in FORCED)
+    limit = chat.limit or attempt.max_output_tokens
+    thinking = thinking_of(chat, traits, limit=limit, forced=said.get("tool_choice", {}).get("type") in FORCED)
     _think(said, thinking)
-    said["max_tokens"] = chat.limit or (attempt.max_output_tokens or traits.output_tokens) + thinking.budget
+    said["max_tokens"] = limit or traits.output_tokens + thinking.budget
     _sample(said, chat, traits, thinking)
     if chat.stops:
         said["stop_sequences"] = chat.stops

@@ -37,7 +37,7 @@ class Thinking(msgspec.Struct, frozen=True):
         return self.config is not None and self.config.get("type") != "disabled"
 
 
-def thinking_of(chat: Chat, traits: Traits, *, forced: bool) -> Thinking:
+def thinking_of(chat: Chat, traits: Traits, *, limit: int | None, forced: bool) -> Thinking:
     """Give the thinking of a call.
 
     One whose answer is forced into a tool cannot think, nor can one go on thinking about its calls of tools whose earlier thoughts the
@@ -56,8 +56,8 @@ def thinking_of(chat: Chat, traits: Traits, *, forced: bool) -> Thinking:
     if not traits.budgets or forced or _thoughts_are_lost(chat.messages):
         return Thinking()
     budget = BUDGETS[effort]
-    if chat.limit is not None:
-        budget = min(budget, chat.limit // 2)
+    if limit is not None:  # which holds for thoughts and answer together
+        budget = min(budget, limit // 2)
     return Thinking({"type": "enabled", "budget_tokens": budget}) if budget >= SMALLEST_BUDGET else Thinking()
 
 
