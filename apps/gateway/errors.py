@@ -151,6 +151,8 @@ class UpstreamUnauthorized(UpstreamDown):
     """The upstream does not accept the credential that is configured for it."""
 
     code = "upstream_unauthorized"
+    headers = ((b"x-should-retry", b"false"),)
+    """Clients try a 503 again; this one stays until somebody changes the credential."""
 
 
 class UpstreamSlow(TimedOut, UpstreamDown):
