@@ -365,3 +365,32 @@ def test_a_count_that_fails_is_an_estimate(acmes: Company):
     count = client_of(acmes).messages.with_raw_response.count_tokens(model=acmes.chatting("status=500"), messages=QUESTION)
     assert count.headers["x-menhir-estimate"] == "true"
     assert count.parse().input_tokens < 1000
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_one_call_for_one_idempotency_key(acmes: Company, *, stream: bool):
+    client = client_of(acmes)
+    asked = {"model": "plain", "max_tokens": 9, "messages": QUESTION, "extra_headers": {"idempotency-key": f"once-{stream}"}}
+
+    def said() -> anthropic.types.Message:
+        if not stream:
+            return client.messages.create(**asked)
+        with client.messages.stream(**asked) as told:
+            return told.get_final_message()
+
+    assert said().to_dict() == said().to_dict()
+    assert acmes.upstream.stats.requests == 1
+
+
+def test_an_answer_is_kept_for_both_wires(acmes: Company):
+    """What one client's words came to is the same call as another's in other words."""
+    with tenant_transaction(acmes.tenant):
+        Route.objects.within(acmes.tenant).filter(name="plain").update(cache_seconds=60)
+    acmes.model("other")  # says that the configuration has changed
+    client = client_of(acmes)
+    asked = {"model": "plain", "max_tokens": 9, "messages": QUESTION}
+    first = client.messages.with_raw_response.create(**asked)
+    again = client.messages.with_raw_response.create(**asked)
+    assert again.headers["x-menhir-cache"] == "hit"
+    assert first.parse().to_dict() == again.parse().to_dict()
+    assert acmes.upstream.stats.requests == 1

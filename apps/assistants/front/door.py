@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from contextlib import suppress
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 from urllib.parse import unquote
 
 from apps.assistants.errors import UnknownEndpoint, WrongMethod
@@ -50,8 +50,8 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
     try:
         if operation is None and wire is None:
             await _describe(scope, asked, reply)
-        elif isinstance(reply, WireReply) and (scope["method"] != "POST" or scope["path"] != reply.wire.path):
-            await reply.wire.beside(scope, asked, receive, reply)
+        elif wire is not None and (scope["method"] != "POST" or scope["path"] != wire.path):
+            await wire.beside(scope, asked, receive, cast("WireReply", reply))
         elif scope["method"] != "POST":
             await _refuse_method(scope, reply, allowed=b"POST")
         else:
