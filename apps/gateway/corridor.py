@@ -12,16 +12,14 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from apps.gateway import classifier, holding, relay, routing, shadow
-from apps.gateway.cache import answering
-from apps.gateway.cache.embeddings import embeddings
+from apps.gateway.cache import answering, embeddings
 from apps.gateway.dispatch import dispatch
 from apps.gateway.errors import GuardrailError, UnknownModel
 from apps.gateway.guardrails.guarding import guard_request, under_guard_of
 from apps.gateway.hangup import HungUp, Watch
-from apps.gateway.settle import HUNG_UP_STATUS, INTERNAL_STATUS, NOTHING, Tally, open_call, settle
+from apps.gateway.settle import HUNG_UP_STATUS, INTERNAL_STATUS, Tally, open_call, settle
 from apps.gateway.wire import error_event
 from menhir.errors import MenhirError, status_of
-from menhir.metering.entries import NO_USAGE
 from menhir.metering.limits import limits
 
 if TYPE_CHECKING:
@@ -42,10 +40,9 @@ async def run(call: Call, respond: Respond, gone: Gone) -> None:
     call.route = route
     if route.guards is not None:
         await guard_request(call, route)
-    if call.operation == "embeddings" and (body := embeddings.answer(call, route.targets[0])) is not None:
-        await _remembered(call, route, body, respond)
-        return
-    if route.cache_seconds and call.operation == "chat" and (call.guard is None or call.guard.shareable):
+    if call.operation == "embeddings":
+        await embeddings.answer(call, route, respond, gone, ask)
+    elif route.cache_seconds and call.operation == "chat" and (call.guard is None or call.guard.shareable):
         await answering.answer(call, route, respond, gone, ask)
     else:
         await ask(call, route, respond, gone)
@@ -143,12 +140,3 @@ async def _drain(answer: Answer) -> None:
                 raise
         except MenhirError:
             return
-
-
-async def _remembered(call: Call, route: ResolvedRoute, body: bytes, respond: Respond) -> None:
-    """Answer from the cache. No upstream saw it, so it costs nothing; it is in the ledger all the same."""
-    answering.note(call, route)
-    call.completed = True
-    tally = Tally(target=route.targets[0], usage=NO_USAGE)
-    with suppress(OSError):
-        await relay.whole(call, body, respond, tally, cost=NOTHING, cached=True)

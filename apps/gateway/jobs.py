@@ -15,6 +15,13 @@ async def evict(timestamp: int) -> None:
     await upkeep.evict()
 
 
+@app.periodic(cron="41 3 * * *", periodic_id="gateway.prune")
+@app.task(name="gateway.prune", queue="upkeep", queueing_lock="gateway.prune")
+async def prune(timestamp: int) -> None:
+    """Delete the oldest vectors of tenants who have too many."""
+    await upkeep.prune()
+
+
 @app.periodic(cron="17 * * * *", periodic_id="gateway.keep_days")
 @app.task(name="gateway.keep_days", queue="upkeep", queueing_lock="gateway.keep_days")
 async def keep_days(timestamp: int) -> None:

@@ -7,7 +7,7 @@ lead, and who writes down what is no part of the ledger.
 from __future__ import annotations
 
 from apps.gateway import afterwards, idempotency
-from apps.gateway.cache import exact, flight
+from apps.gateway.cache import exact, flight, vectors
 from apps.gateway.guardrails import events
 from apps.gateway.reach import PublicSession
 from apps.gateway.session import Session
@@ -39,6 +39,7 @@ async def stop() -> None:
     await flight.landed(within_seconds=LAND_SECONDS)
     await afterwards.done(within_seconds=AFTERWARDS_SECONDS)
     await exact.shelf.written()
+    await vectors.shelf.written()
     await idempotency.released(within_seconds=LAND_SECONDS)
     sessions, _session, _public = (_session, _public), None, None
     for session in sessions:
