@@ -97,6 +97,8 @@ async def _read(principal: Principal, turn: Turn, run: Run, draft: Draft) -> Non
         messages=cast("list[ChatCompletionMessageParam]", turn.history),
         metadata={"session_id": str(turn.conversation_id)},
         stream=True,
+        # Who asks for another answer to the same question does not want the one that a cache has.
+        extra_headers={"Cache-Control": "no-cache"} if turn.question_id is None else None,
     )
     async with stream:
         async for chunk in stream:

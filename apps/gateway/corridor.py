@@ -42,7 +42,7 @@ async def run(call: Call, respond: Respond, gone: Gone) -> None:
         await guard_request(call, route)
     if call.operation == "embeddings":
         await embeddings.answer(call, route, respond, gone, ask)
-    elif route.cache_seconds and call.operation == "chat" and (call.guard is None or call.guard.shareable):
+    elif route.cache_seconds and (call.guard is None or call.guard.shareable):
         await answering.answer(call, route, respond, gone, ask)
     else:
         await ask(call, route, respond, gone)

@@ -41,7 +41,7 @@ LARGEST_BYTES: Final = 64 * 1024
 """Larger answers are sent in pieces, the long way."""
 OK: Final = 200
 
-Place = tuple[str, object, str | None, frozenset[str] | None, bytes]
+Place = tuple[str, object, str, str | None, frozenset[str] | None, bytes]
 
 
 class Shortcut(msgspec.Struct, frozen=True):
@@ -122,7 +122,7 @@ def generation() -> int:
 def learn(call: Call, *, since: int) -> None:
     """Remember the way that a call went, when nobody changed its bytes, and nothing has changed `since` it began."""
     route, kept, raw = call.route, call.kept, call.raw
-    if since != _generation or route is None or kept is None or raw is None:
+    if since != _generation or route is None or kept is None or raw is None or call.operation != "chat":
         return
     if call.preface is not None or call.prompt_version_id is not None or call.assistant_id is not None:
         return
@@ -151,7 +151,7 @@ def learn(call: Call, *, since: int) -> None:
 
 
 def _place(who: Principal, raw: bytes) -> Place:
-    return who.kind, who.id, who.unit, who.models, hashlib.sha256(raw).digest()
+    return who.kind, who.id, who.name, who.unit, who.models, hashlib.sha256(raw).digest()
 
 
 def _forget(tenant_id: UUID | None) -> None:

@@ -21,6 +21,7 @@ from menhir.postgres.line import AWAY
 LINGER_SECONDS = 0.05
 """Notes gather for so long: each statement costs as much as thirty of them."""
 PAUSE_SECONDS = 1.0
+STATEMENT_TIMEOUT_SECONDS = 10.0
 BATCH_ROWS = 1_000
 MOST_KEPT = 100_000
 """More are not remembered while the database is away; how many were dropped goes into the log."""
@@ -62,7 +63,7 @@ class Notes:
             self._dropped += 1
             return
         self._waiting.append(note)
-        if self._task is None:
+        if self._task is None or self._task.done():
             self._task = asyncio.get_running_loop().create_task(self._run(), name="metering notes")
 
     async def written(self) -> None:
@@ -94,12 +95,12 @@ class Notes:
             except (*AWAY, Unavailable) as error:
                 log.warning("ledger.away", table="notes", rows=len(self._waiting), error=str(error).strip())
                 pause = PAUSE_SECONDS
-        self._task = None
 
     async def _flush(self) -> None:
         batch = self._waiting[:BATCH_ROWS]
         try:
-            await self._write(batch)
+            async with asyncio.timeout(STATEMENT_TIMEOUT_SECONDS):
+                await self._write(batch)
         except (*AWAY, Unavailable):
             raise
         except Exception:
