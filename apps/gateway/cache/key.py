@@ -43,7 +43,9 @@ def key_of(call: Call, route: ResolvedRoute, *, body: dict[str, Any] | None = No
     digest.update(call.principal.tenant_id.bytes)
     digest.update(route.fingerprint)
     digest.update(call.prompt_version_id.bytes if call.prompt_version_id is not None else bytes(16))
-    digest.update(f"{call.operation}\0{'stream' if call.stream else 'whole'}\0".encode())
+    # What was answered without guardrails is nobody's who has some: a guardrail's own questions go without.
+    guarded = "guarded" if call.guard is not None else ""
+    digest.update(f"{call.operation}\0{'stream' if call.stream else 'whole'}\0{guarded}\0".encode())
     digest.update(salt + b"\0")
     digest.update(canonical(call.body if body is None else body))
     return digest.digest()

@@ -124,7 +124,7 @@ def learn(call: Call, *, since: int) -> None:
     route, kept, raw = call.route, call.kept, call.raw
     if since != _generation or route is None or kept is None or raw is None or call.operation != "chat":
         return
-    if call.preface is not None or call.prompt_version_id is not None or call.assistant_id is not None:
+    if call.guard is not None or call.preface is not None or call.prompt_version_id is not None or call.assistant_id is not None:
         return
     if len(raw) > LONGEST_BYTES or len(kept.body) > LARGEST_BYTES or not listener.connected:
         return
