@@ -5,10 +5,14 @@ from __future__ import annotations
 import base64
 import struct
 
+import httpx2
 import openai
 import pytest
 from assistants.conftest import EMBEDDINGS, Company, calls_of
 from assistants.test_admission import ask, error
+
+from apps.gateway.guardrails.models import Guardrail
+from menhir.tenancy.transaction import tenant_transaction
 
 from peers.script import TEXT, vector_of
 from stage.cast import Person
@@ -61,6 +65,29 @@ def test_a_model_that_only_chats_completes_all_the_same(acmes: Company):
         assert refused.value.param == param
     with pytest.raises(openai.NotFoundError):
         client.completions.create(model="nowhere", prompt="a")
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("path", ["completions", "messages"])
+def test_guardrails_watch_over_every_wire(acmes: Company, path: str, *, stream: bool):
+    with tenant_transaction(acmes.tenant):
+        for name, stage, pattern in (("asked", "before", "hunter2"), ("said", "after", "standing")):
+            rule = {"stage": stage, "action": "block" if stage == "before" else "redact", "settings": {"patterns": [pattern]}}
+            Guardrail.create(acmes.tenant, name=name, kind="regex", by=acmes.person.principal, **rule)
+    key = acmes.person.key("inference")
+
+    def said(text: str) -> tuple[int, str]:
+        body = {"model": "plain", "max_tokens": 99, "prompt": text, "messages": [{"role": "user", "content": text}], "stream": stream}
+        body.pop("messages" if path == "completions" else "prompt")
+        answer = httpx2.post(f"{acmes.server.base_url}/v1/{path}", json=body, headers={"x-api-key": key})
+        return answer.status_code, answer.text
+
+    status, text = said("What is a menhir?")
+    assert status == 200
+    assert "stone" in text
+    assert "standing" not in text
+    assert said("my password is hunter2")[0] == 400
+    assert acmes.upstream.stats.requests == 1
 
 
 def test_a_completion_that_breaks_off_is_an_error(acmes: Company):

@@ -60,7 +60,8 @@ class Completions(Wire):
         model = fields.get("model")
         route = await routing.resolve(who.tenant_id, model) if isinstance(model, str) and model and "\x00" not in model else None
         targets = (*route.targets, *route.shadows) if route is not None else ()
-        if targets and all(target.kind == NATIVE for target in targets):
+        # Guardrails read what a chat says: under them a completion is one.
+        if route is not None and targets and route.guards is None and all(target.kind == NATIVE for target in targets):
             reply.native = True
             return Decoded(fields, operation="completions")
         if isinstance(reply, CompletionsReply) and fields.get("echo") is True:
