@@ -9,6 +9,7 @@ import psycopg
 import pytest
 
 from apps.gateway.cache import exact, shortcut
+from apps.gateway.guardrails.models import Guardrail
 from apps.gateway.models import Provider, Route
 from menhir.tenancy.models import ApiKey
 from menhir.tenancy.transaction import tenant_transaction
@@ -131,3 +132,24 @@ def test_what_is_no_longer_remembered_is_asked_for_again(ask, alice, upstream):
         ask(key)
     exact.memory.clear()
     assert ask(key)[0]["x-menhir-cache"] in {"hit", "miss"}
+
+
+def test_a_guarded_call_takes_the_long_way(ask, alice, upstream):
+    key = alice.key()
+    for _ in range(3):
+        ask(key)
+    assert ways(alice) == 1
+    with tenant_transaction(alice.tenant):
+        Guardrail.create(
+            alice.tenant, name="no-stones", kind="regex", by=alice.principal, action="block", settings={"patterns": ["(?i)menhir"]}
+        )
+    assert ways(alice) == 0
+
+    def blocked():
+        try:
+            ask(key)
+        except urllib.error.HTTPError as error:
+            return 400 <= error.code < 500
+
+    eventually(blocked, seconds=1, what="the guardrail being asked")
+    assert ways(alice) == 0
