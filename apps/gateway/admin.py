@@ -10,7 +10,7 @@ from django.http import HttpRequest
 from django.utils.translation import gettext_lazy
 from unfold.widgets import UnfoldAdminPasswordWidget
 
-from apps.gateway.models import Branch, Guardrail, GuardrailEvent, Provider, Route, Target
+from apps.gateway.models import Branch, CapturePolicy, Guardrail, GuardrailEvent, Provider, Route, Target
 from menhir.tenancy.admin import LinesOfTenant, OfTenant, ReadOnly, chosen_tenant_id
 
 
@@ -87,3 +87,10 @@ class GuardrailEventAdmin(ReadOnly):
     list_filter = ("outcome", "stage")
     search_fields = ("guardrail", "model")
     ordering = ("-at",)
+
+
+@admin.register(CapturePolicy)
+class CapturePolicyAdmin(OfTenant):
+    """Whether the texts of the chosen tenant's calls are kept. The texts themselves are not shown to staff."""
+
+    list_display = ("__str__", "enabled", "keep_days", "redact")

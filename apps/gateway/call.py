@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from apps.gateway.cache.recording import Kept
+    from apps.gateway.capture.recording import Policy
     from apps.gateway.guardrails.guarding import CallGuard, RouteGuards
     from menhir.metering.limits import Hold
     from menhir.telemetry.tracing import Trace
@@ -111,6 +112,8 @@ class ResolvedRoute:
     """Changes with everything that may change an answer: part of the key of whatever is kept for this route."""
     guards: RouteGuards | None = None
     """The tenant's guardrails that apply here; None when there are none."""
+    capture: Policy | None = None
+    """How the texts of its calls are kept; None when they are not."""
 
 
 class Call(msgspec.Struct):

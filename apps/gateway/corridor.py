@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from apps.gateway import classifier, holding, relay, routing, shadow
 from apps.gateway.cache import answering, embeddings
+from apps.gateway.capture.recording import Recorder
 from apps.gateway.dispatch import dispatch
 from apps.gateway.errors import GuardrailError, UnknownModel
 from apps.gateway.guardrails.guarding import guard_request, under_guard_of
@@ -38,6 +39,10 @@ async def run(call: Call, respond: Respond, gone: Gone) -> None:
     if route is None or not route.targets:
         raise UnknownModel(f"The model `{call.model}` does not exist.", param="model")
     call.route = route
+    if route.capture is not None and not isinstance(respond, Recorder):
+        with Recorder(call, route.capture, respond) as recorder:
+            await run(call, recorder, gone)
+        return
     if route.guards is not None:
         await guard_request(call, route)
     if call.operation == "embeddings":

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import orjson
 
 from apps.gateway.call import ResolvedBranch, ResolvedRoute, ResolvedTarget
+from apps.gateway.capture.loading import policy_of
 from apps.gateway.guardrails import loading
 from apps.gateway.health import health_of
 from apps.gateway.patterns import compiled
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
+    from apps.gateway.capture.recording import Policy
     from apps.gateway.guardrails.guarding import RouteGuards
 
 KIND = "route"
@@ -51,9 +53,10 @@ async def resolve(tenant_id: UUID, name: str) -> ResolvedRoute | None:
         async with pools.gateway.connection() as connection:
             rows = await RESOLVE_ROUTE.all(connection, tenant_id=tenant_id, name=name)
             guards = await loading.guards_of(connection, tenant_id, name) if rows else None
+            capture = await policy_of(connection, tenant_id, name, guards) if rows else None
         if not rows:
             return None
-        return _route(tenant_id, name, rows, guards)
+        return _route(tenant_id, name, rows, guards, capture)
 
     return await _routes.get(tenant_id, name, load)
 
@@ -68,7 +71,7 @@ async def names(tenant_id: UUID) -> tuple[Named, ...]:
     return await _names.get(tenant_id, "", load) or ()
 
 
-def _route(tenant_id: UUID, name: str, rows: list[Any], guards: RouteGuards | None) -> ResolvedRoute | None:
+def _route(tenant_id: UUID, name: str, rows: list[Any], guards: RouteGuards | None, capture: Policy | None) -> ResolvedRoute | None:
     first = rows[0]
     targets = tuple(_target(tenant_id, row) for row in rows if row.target_id is not None)
     branches = tuple(_branch(said) for said in first.branches or ())
@@ -91,6 +94,7 @@ def _route(tenant_id: UUID, name: str, rows: list[Any], guards: RouteGuards | No
         semantic_threshold=first.semantic_threshold,
         fingerprint=_fingerprint(first, [target for target in targets if target.role == "answer"], guards),
         guards=guards,
+        capture=capture,
     )
 
 

@@ -6,8 +6,12 @@ lead, and who writes down what is no part of the ledger.
 
 from __future__ import annotations
 
+from typing import Any
+
 from apps.gateway import afterwards, idempotency
+from apps.gateway.aside import AsideWriter
 from apps.gateway.cache import exact, flight, vectors
+from apps.gateway.capture import writing
 from apps.gateway.guardrails import events
 from apps.gateway.reach import PublicSession
 from apps.gateway.session import Session
@@ -19,7 +23,7 @@ AFTERWARDS_SECONDS = 5.0
 _session: Session | None = None
 _public: PublicSession | None = None
 
-WRITERS = (events.writer,)
+WRITERS: tuple[AsideWriter[Any], ...] = (events.writer, writing.writer)
 
 
 async def start() -> None:

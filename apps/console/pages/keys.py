@@ -46,6 +46,7 @@ SCOPE_WORDS = {
     "limits:write": gettext_lazy("set limits and budgets"),
     "keys:write": gettext_lazy("create and revoke keys"),
     "guardrails:write": gettext_lazy("set up guardrails"),
+    "calls:read": gettext_lazy("read calls, and their captured texts"),
 }
 LIFETIMES = [
     ("", gettext_lazy("Never")),

@@ -5,9 +5,11 @@ from __future__ import annotations
 from ninja import Router
 
 from apps.gateway.api import limits, routes
+from apps.gateway.capture import api as calls
 from apps.gateway.guardrails import api as guardrails
 
 router = Router()
 router.add_router("", routes.router)
 router.add_router("", limits.router)
 router.add_router("", guardrails.router)
+router.add_router("", calls.router)

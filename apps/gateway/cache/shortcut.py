@@ -3,7 +3,7 @@
 The first hit of a plain request goes the whole way and leaves a shortcut: a hash of its bytes leads to the key of its answer. A
 shortcut is its caller's alone, and lasts until anything at all is changed in the configuration of its tenant (whatever rings a bell of
 `menhir.postgres.hot`); while bells cannot be heard, none is taken. So what is decided on the long way would be decided the same. A call
-that somebody decides about anew each time, such as one with guardrails, must leave none.
+that somebody decides about anew each time, such as one with guardrails, or looks at, must leave none.
 """
 
 from __future__ import annotations
@@ -124,6 +124,8 @@ def learn(call: Call, *, since: int) -> None:
     route, kept, raw = call.route, call.kept, call.raw
     if since != _generation or route is None or kept is None or raw is None or call.operation != "chat":
         return
+    if route.capture is not None:
+        return  # its texts are kept, each time
     if call.guard is not None or call.preface is not None or call.prompt_version_id is not None or call.assistant_id is not None:
         return
     if len(raw) > LONGEST_BYTES or len(kept.body) > LARGEST_BYTES or not listener.connected:

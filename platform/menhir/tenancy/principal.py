@@ -23,6 +23,7 @@ SCOPES: tuple[str, ...] = (
     "limits:write",
     "keys:write",
     "guardrails:write",
+    "calls:read",
 )
 
 

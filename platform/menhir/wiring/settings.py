@@ -56,7 +56,6 @@ MENHIR_GRACE_SECONDS = environment.number("MENHIR_GRACE_SECONDS", 20, least=1, m
 MENHIR_EMBEDDER_URL = environment.text("MENHIR_EMBEDDER_URL", "http://127.0.0.1:8090")
 MENHIR_PRIVATE_UPSTREAMS = environment.places("MENHIR_PRIVATE_UPSTREAMS")
 MENHIR_LOCAL_MODEL = "all-MiniLM-L6-v2"
-MENHIR_PRIVATE_WEBHOOKS = environment.number("MENHIR_PRIVATE_WEBHOOKS", 0, least=0, most=1) == 1
 
 # --- Database ---------------------------------------------------------------------------------------------------------
 MENHIR_DATABASES: dict[str, str] = {}

@@ -79,6 +79,7 @@ UNFOLD: dict[str, Any] = {
                     _link(_("Routes"), "route", "gateway_route"),
                     _link(_("Guardrails"), "shield", "gateway_guardrail"),
                     _link(_("Guardrail events"), "policy_alert", "gateway_guardrailevent"),
+                    _link(_("Capture of texts"), "fiber_manual_record", "gateway_capturepolicy"),
                     _link(_("Assistants"), "smart_toy", "assistants_assistant"),
                     _link(_("Prompts"), "terminal", "prompts_prompt"),
                     _link(_("Versions"), "history", "prompts_version"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
+from ipaddress import ip_network
 from typing import Any
 
 import pytest
@@ -50,7 +51,7 @@ def guards(alice: Person) -> Guards:
 @pytest.fixture
 def webhook() -> Iterator[Webhook]:
     """A peer on a private address, in an installation that allows those."""
-    with override_settings(MENHIR_PRIVATE_WEBHOOKS=True), Webhook() as peer:
+    with override_settings(MENHIR_PRIVATE_NETWORKS=(ip_network("127.0.0.0/8"),)), Webhook() as peer:
         yield peer
 
 

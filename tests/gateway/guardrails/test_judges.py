@@ -130,7 +130,7 @@ async def test_a_private_address_is_not_asked(alice, routes, guards, webhook):
     route = await routes.to("fake")
     for number, host in enumerate(("127.0.0.1", "localhost", "[::1]", "0.0.0.0", "[::ffff:127.0.0.1]", "2130706433")):  # noqa: S104 - none of them may be asked
         await guards.add(f"inside-{number}", "webhook", fails_closed=True, settings={"url": f"http://{host}:{webhook.port}/judge"})
-    with override_settings(MENHIR_PRIVATE_WEBHOOKS=False):
+    with override_settings(MENHIR_PRIVATE_NETWORKS=()):
         await refused(call_of(alice.principal, route), GuardrailUnavailable)
     assert webhook.asked == []
     assert {str(event.counts) for event in await guards.events()} <= {"{'the webhook cannot be reached': 1}"}

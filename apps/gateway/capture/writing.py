@@ -1,0 +1,141 @@
+"""From what went by to a row: answers are put together from their stream, personal data is taken out, batches are written."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import orjson
+import psycopg
+
+from apps.gateway.aside import AsideWriter
+from apps.gateway.guardrails import texts
+from apps.gateway.guardrails.placeholders import Placeholders
+from apps.gateway.guardrails.sieve import Sieve
+from apps.gateway.sse import EventSplitter, data_of
+from apps.gateway.wire import DONE
+from menhir.postgres import partitions, sql
+from menhir.postgres.line import Line
+
+if TYPE_CHECKING:
+    from apps.gateway.guardrails.sieve import Finder
+
+TABLE = "gateway_capture"
+MOST_WAITING = 500
+INSERT_CAPTURES = sql.load(__package__, "insert_captures")
+NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
+
+
+@dataclass(slots=True)
+class Taken:
+    """One call's texts, as bytes."""
+
+    tenant_id: UUID
+    call_id: UUID
+    opened_at: datetime
+    keep_until: datetime
+    request: bytes
+    answer: bytes
+    stream: bool
+    truncated: bool
+    finder: Finder | None
+
+
+def row_of(taken: Taken) -> dict[str, Any]:
+    """Read the texts and take out what is not to be kept."""
+    request, answer = _read(taken.request), assembled(taken.answer) if taken.stream else _read(taken.answer)
+    if taken.finder is not None:
+        places = texts.of_request(request) if isinstance(request, dict) else []
+        if isinstance(answer, dict):
+            places += [place for _, found in texts.of_answer(answer) for place in found]
+        placeholders = Placeholders()
+        for place in places:
+            sieve = Sieve(taken.finder, lambda span, text: placeholders.of(span.kind, text, restore=False))
+            place.write(sieve.feed(place.text, ended=True))
+    return {
+        "tenant_id": taken.tenant_id,
+        "opened_at": taken.opened_at,
+        "id": taken.call_id,
+        "keep_until": taken.keep_until,
+        "request": request,
+        "answer": answer,
+        "truncated": taken.truncated,
+    }
+
+
+def assembled(stream: bytes) -> dict[str, Any] | None:
+    r"""Put a chat answer together from its stream; an error that ended it stands in `error`.
+
+    >>> assembled(b'data: {"choices": [{"index": 0, "delta": {"content": "a"}}]}\n\ndata: {"choices": [{"delta": {"content": "b"}}]}\n\n')
+    {'choices': [{'index': 0, 'message': {'content': 'ab'}, 'finish_reason': None}]}
+    """
+    answer: dict[str, Any] = {}
+    choices: dict[Any, dict[str, Any]] = {}
+    for event in EventSplitter().feed(stream):
+        said = data_of(event)
+        chunk = _read(said) if said is not None and said != DONE else None
+        if not isinstance(chunk, dict):
+            continue
+        answer |= {name: chunk[name] for name in ("id", "model", "created", "usage", "error") if chunk.get(name)}
+        for part in chunk.get("choices") or ():
+            if isinstance(part, dict):
+                choice = choices.setdefault(part.get("index") or 0, {"index": part.get("index") or 0, "message": {}, "finish_reason": None})
+                choice["finish_reason"] = part.get("finish_reason") or choice["finish_reason"]
+                _add(choice["message"], part.get("delta"))
+    if choices:
+        answer["choices"] = [choices[index] for index in sorted(choices, key=str)]
+    return answer or None
+
+
+def _add(message: dict[str, Any], delta: object) -> None:
+    for name, value in delta.items() if isinstance(delta, dict) else ():
+        if name == "tool_calls" and isinstance(value, list):
+            _add_tools(message.setdefault(name, []), value)
+        elif isinstance(value, str) and name != "role":
+            message[name] = (message.get(name) or "") + value
+        elif value is not None:
+            message[name] = value
+
+
+def _add_tools(calls: list[dict[str, Any]], more: list[Any]) -> None:
+    for number, piece in enumerate(more):
+        if not isinstance(piece, dict):
+            continue
+        index = piece.get("index", number)
+        call = next((call for call in calls if call["index"] == index), None)
+        if call is None:
+            calls.append(call := {"index": index, "function": {"arguments": ""}})
+        said = piece.get("function")
+        function: dict[str, Any] = said if isinstance(said, dict) else {}
+        call |= {name: value for name, value in piece.items() if name not in {"index", "function"} and value}
+        arguments = call["function"]["arguments"] + str(function.get("arguments") or "")
+        call["function"] |= {**{name: value for name, value in function.items() if value}, "arguments": arguments}
+
+
+def _read(said: bytes) -> Any:
+    try:
+        return orjson.loads(said) if said else None
+    except orjson.JSONDecodeError:
+        return None
+
+
+def _encoded(batch: Sequence[Taken]) -> bytes:
+    # PostgreSQL's text holds no U+0000.
+    return NUL.sub(rb"\1\\ufffd", orjson.dumps([row_of(taken) for taken in batch]))
+
+
+async def _write(line: Line, batch: Sequence[Taken]) -> None:
+    captures = await asyncio.to_thread(_encoded, batch)
+    try:
+        await line.write(INSERT_CAPTURES, captures=captures)
+    except psycopg.errors.CheckViolation:  # no partition of that day yet
+        await partitions.ensure(line, TABLE)
+        await line.write(INSERT_CAPTURES, captures=captures)
+
+
+writer: AsideWriter[Taken] = AsideWriter(_write, name=TABLE, capacity=MOST_WAITING)
