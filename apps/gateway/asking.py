@@ -67,7 +67,10 @@ class Answer(msgspec.Struct):
         if context is None:
             return
         try:
-            await _close(self.chunks)
+            # An async generator left in the middle would be finished by the garbage collector, some other time.
+            aclose = getattr(self.chunks, "aclose", None)
+            if aclose is not None:
+                await aclose()
         finally:
             await context.__aexit__(None, None, None)
 
@@ -82,26 +85,40 @@ async def ask(call: Call, target: ResolvedTarget, tally: Tally, watch: Watch) ->
         breaker.claim()
     watch.allow(target.first_byte_timeout_seconds if call.stream else target.answer_timeout_seconds)
     began = time.perf_counter()
+    answer: Answer | None = None
     try:
-        answer = await _open(call, target, tally, watch)
-    except asyncio.CancelledError:
-        if not watch.expired():
-            breaker.released()
-            raise
-        breaker.failed(time.monotonic())
-        raise _too_late(call, target, watch) from None
-    except UpstreamError as e:
-        _remember(breaker, e)
-        raise
-    except BaseException:
-        breaker.released()
-        raise
+        context = UPSTREAMS[target.kind].open(_attempt(call, target))
+        response = await context.__aenter__()
+        answer = Answer(target, context, response.chunks())
+        if call.stream:
+            await _begin(answer, watch)
+        else:
+            await _read(answer, call, tally)
+    except BaseException as e:  # noqa: BLE001 - raised again below, or what it means
+        if answer is not None:
+            await answer.close()
+        elif isinstance(e, UpstreamError):
+            tally.taken = False
+        raise _learnt(call, target, watch, e) from e.__cause__
     finally:
         watch.deadline = 0.0
         tally.waited += time.perf_counter() - began
     if not breaker.calm:
         breaker.succeeded()
     return answer
+
+
+def _learnt(call: Call, target: ResolvedTarget, watch: Watch, error: BaseException) -> BaseException:
+    """Remember what a failure says of the target; give what to raise, which for a time that ran out is another error."""
+    breaker = target.health.breaker
+    if isinstance(error, UpstreamError):
+        _remember(breaker, error)
+    elif isinstance(error, asyncio.CancelledError) and watch.expired():
+        breaker.failed(time.monotonic())
+        return _too_late(call, target, watch)
+    else:
+        breaker.released()
+    return error
 
 
 def _too_late(call: Call, target: ResolvedTarget, watch: Watch) -> UpstreamError:
@@ -129,8 +146,8 @@ def _remember(breaker: Breaker, error: UpstreamError) -> None:
         breaker.succeeded()  # whoever refuses a request is there to do so
 
 
-async def _open(call: Call, target: ResolvedTarget, tally: Tally, watch: Watch) -> Answer:
-    attempt = Attempt(
+def _attempt(call: Call, target: ResolvedTarget) -> Attempt:
+    return Attempt(
         operation=call.operation,
         path=PATHS[call.operation],
         body=call.body if call.wire == "chat" else fitted(call, target),
@@ -142,26 +159,6 @@ async def _open(call: Call, target: ResolvedTarget, tally: Tally, watch: Watch) 
         session=runtime.session(),
         max_output_tokens=call.route.max_output_tokens if call.route is not None else None,
     )
-    context = UPSTREAMS[target.kind].open(attempt)
-    try:
-        response = await context.__aenter__()
-    except UpstreamError:
-        tally.taken = False
-        raise
-    answer = Answer(target, context, response.chunks())
-    try:
-        if call.stream:
-            await _begin(answer, watch)
-        else:
-            answer.body = await _whole(answer.chunks, target)
-            if call.operation == "embeddings" and call.body.get("encoding_format") == "base64":
-                answer.body = in_base64(answer.body)
-            _bill(answer.body, target, tally)
-            await answer.close()
-    except BaseException:
-        await answer.close()
-        raise
-    return answer
 
 
 async def _begin(answer: Answer, watch: Watch) -> None:
@@ -170,7 +167,6 @@ async def _begin(answer: Answer, watch: Watch) -> None:
     held: list[bytes] = []
     latest = 0.0
     async for data in answer.chunks:
-        watch.allow(target.first_byte_timeout_seconds)
         events = answer.splitter.feed(data)
         for number, event in enumerate(events):
             said = data_of(event)
@@ -190,8 +186,8 @@ async def _begin(answer: Answer, watch: Watch) -> None:
                 answer.pending = held + events[number:] if held else events[number:]
                 return
             held.append(event)
-        now = asyncio.get_running_loop().time()
-        latest = latest or now + target.answer_timeout_seconds
+        watch.allow(target.first_byte_timeout_seconds)
+        latest = latest or asyncio.get_running_loop().time() + target.answer_timeout_seconds
         watch.deadline = min(watch.deadline, latest)
     raise UpstreamCut(f"The upstream `{target.provider}` broke off before it said anything.")
 
@@ -212,11 +208,11 @@ def is_content(chunk: Chunk, said: bytes) -> bool:
     if chunk.usage is not None:
         return True
     # None of the members that nearly every chunk has: look for one that we do not know.
-    choices = orjson.loads(said)
-    choices = choices.get("choices") if isinstance(choices, dict) else None
-    if not isinstance(choices, list):
+    known = orjson.loads(said)
+    listed = known.get("choices") if isinstance(known, dict) else None
+    if not isinstance(listed, list):
         return True  # of a shape that is none of our business
-    return any(_says(choice) for choice in choices)
+    return any(_says(choice) for choice in listed)
 
 
 def _says(choice: Any) -> bool:
@@ -225,15 +221,24 @@ def _says(choice: Any) -> bool:
     return any(value for name, value in delta.items() if name != "role")
 
 
-async def _whole(chunks: AsyncIterator[bytes], target: ResolvedTarget) -> bytes:
+async def _read(answer: Answer, call: Call, tally: Tally) -> None:
+    """Read a whole answer to its end, and its bill."""
+    target = answer.target
     parts: list[bytes] = []
     size = 0
-    async for data in chunks:
+    async for data in answer.chunks:
         parts.append(data)
         size += len(data)
         if size > MAX_ANSWER_BYTES:
             raise UpstreamDown(f"The upstream `{target.provider}` answered with more than {MAX_ANSWER_BYTES} bytes.")
-    return b"".join(parts)
+    body = parts[0] if len(parts) == 1 else b"".join(parts)
+    if call.operation == "embeddings" and call.body.get("encoding_format") == "base64":
+        body = in_base64(body)
+    answer.body = body
+    _bill(body, target, tally)
+    context, answer.context = answer.context, None
+    if context is not None:  # read to its end: there is nothing left to close but the exchange
+        await context.__aexit__(None, None, None)
 
 
 def _bill(body: bytes, target: ResolvedTarget, tally: Tally) -> None:
@@ -246,10 +251,3 @@ def _bill(body: bytes, target: ResolvedTarget, tally: Tally) -> None:
     tally.usage = usage_of(envelope.usage) if envelope.meta is None else usage_of(envelope.usage) or billed_of(envelope.meta)
     if tally.usage is None:
         tally.characters = characters_of(read_chunk(body))
-
-
-async def _close(chunks: object) -> None:
-    # An async generator left in the middle would be finished by the garbage collector, some other time.
-    aclose = getattr(chunks, "aclose", None)
-    if aclose is not None:
-        await aclose()
