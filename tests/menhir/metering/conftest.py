@@ -199,3 +199,15 @@ async def limits(ledger, house):
     await own.start()
     yield own
     await own.stop()
+
+
+@pytest.fixture
+def tenants(acme):
+    """Sets a limit, each time of a fresh user: for tests that need many."""
+    made = iter(range(10**6))
+
+    def make(metric, period, amount):
+        with tenant_transaction(acme):
+            return Limit.set(acme, subject="user", subject_id=f"user {next(made)}", metric=metric, period=period, amount=Decimal(amount))
+
+    return make

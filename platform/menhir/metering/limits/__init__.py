@@ -8,6 +8,7 @@ which it took from Postgres in one statement, debited before they are used: so N
 - `holds`: taking from several slices at once, settling, releasing.
 - `rules`: which meters apply to whom, compiled from a tenant's limits.
 - `leases`: the statement by which a process and Postgres exchange what they know.
+- `waiting`, `asking`: who lacks something, and what is to be asked for him and for others.
 - `keeper`: the process's one task that talks to Postgres, for whoever waits, for other processes that call slices back, and each second.
 - `headers`: what the caller is told.
 """

@@ -18,22 +18,24 @@ from decimal import Decimal
 from uuid import UUID
 from weakref import WeakSet
 
-import msgspec
 import psycopg
 import structlog
 
-from menhir.errors import LimitReached, Unavailable
+from menhir.errors import Unavailable
 from menhir.metering.ledger import ledger
 from menhir.metering.limits import headers
+from menhir.metering.limits.asking import asks_of
 from menhir.metering.limits.holds import Hold, Part, take
 from menhir.metering.limits.leases import Ask, exchange
-from menhir.metering.limits.meters import METRICS, Amount, Slice
+from menhir.metering.limits.meters import METRICS, Slice
 from menhir.metering.limits.models import KIND
 from menhir.metering.limits.rules import Meters, Rule, Rules
+from menhir.metering.limits.waiting import Waiter, refusal, serve, some_may_ask
 from menhir.postgres import pools, sql
 from menhir.postgres.hot import HotCache
 from menhir.postgres.line import AWAY, Line
 from menhir.postgres.listener import listener
+from menhir.telemetry import gauges
 
 CHANNEL = "menhir_limits"
 ROUND_SECONDS = 1.0
@@ -59,15 +61,6 @@ Place = tuple[UUID, UUID, str]
 log = structlog.get_logger(__name__)
 
 
-class _Waiter(msgspec.Struct, eq=False):
-    """A call that lacks something."""
-
-    meters: Meters
-    parts: list[Part]
-    since: float
-    answer: asyncio.Future[Hold]
-
-
 class Limits:
     """One for each process; tests make several."""
 
@@ -84,7 +77,7 @@ class Limits:
         self._rules: HotCache[Rules] = HotCache(KIND)
         self._compiled: WeakSet[Rules] = WeakSet()
         self._slices: dict[Place, Slice] = {}
-        self._waiting: list[_Waiter] = []
+        self._waiting: list[Waiter] = []
         self._heard = 0.0
         """Until when Postgres takes this process for alive, as far as it knows."""
         self._is_away = False
@@ -133,21 +126,7 @@ class Limits:
                 rows = await FIND_LIMITS.all(connection, tenant_id=tenant_id)
             if not rows:
                 return None
-            rules = Rules(
-                [
-                    Rule(
-                        tenant_id=tenant_id,
-                        id=row.id,
-                        subject=row.subject,
-                        subject_id=row.subject_id,
-                        kind=METRICS.index(row.metric),
-                        period=row.period,
-                        amount=row.amount if row.metric == "money" else int(row.amount),
-                    )
-                    for row in rows
-                ],
-                self._find,
-            )
+            rules = Rules([Rule.of(tenant_id, row) for row in rows], self._find)
             self._compiled.add(rules)
             return rules
 
@@ -169,23 +148,30 @@ class Limits:
                 return hold
         for piece, amount in parts:
             if piece.refuses(amount, now):
-                raise self._refusal(meters, piece, amount, now)
+                raise refusal(meters, piece, amount, now)
         return await self._wait(meters, parts, now)
 
     def headers(self, meters: Meters) -> headers.Headers:
         """Give what the caller is told of what is left."""
         return headers.of(meters.slices, time.monotonic())
 
-    def levels(self) -> list[tuple[str, Amount, Amount]]:
-        """Give metric, free and busy of each slice, for whoever measures this process."""
-        return [(METRICS[piece.kind], piece.free, piece.busy) for piece in self._slices.values()]
+    def levels(self) -> dict[tuple[str, ...], float]:
+        """Give what this process has in store and what its calls hold, by metric: for whoever measures it, from whatever thread."""
+        found: dict[tuple[str, ...], float] = {(metric, state): 0.0 for metric in METRICS for state in ("free", "busy")}
+        for piece in tuple(self._slices.values()):
+            found[METRICS[piece.kind], "free"] += float(piece.free)
+            found[METRICS[piece.kind], "busy"] += float(piece.busy)
+        return found
 
-    # --- Whoever waits ---
+    @property
+    def waiting(self) -> int:
+        """How many calls lack something at this moment."""
+        return len(self._waiting)
 
     async def _wait(self, meters: Meters, parts: list[Part], now: float) -> Hold:
         if self._task is None or self._task.done():
             raise Unavailable("This process does not keep limits: it has not started.")
-        waiter = _Waiter(meters, parts, now, asyncio.get_running_loop().create_future())
+        waiter = Waiter(meters, parts, now, asyncio.get_running_loop().create_future())
         self._waiting.append(waiter)
         for piece, _amount in parts:
             piece.news = True
@@ -204,36 +190,14 @@ class Limits:
                 raise Unavailable("The limits cannot be asked at the moment. Try again shortly.") from e
             raise
 
-    def _serve(self, now: float) -> None:
-        """Let everybody go who has what he needs, or of whom it is known that he will not get it."""
-        left: list[_Waiter] = []
-        for waiter in self._waiting:
-            if waiter.answer.done():
-                continue
-            hold = take(waiter.parts, now) if now < self._heard else None
-            if hold is not None:
-                waiter.answer.set_result(hold)
-                continue
-            short = next(((piece, amount) for piece, amount in waiter.parts if piece.refuses(amount, now)), None)
-            if short is None:
-                left.append(waiter)
-            else:
-                waiter.answer.set_exception(self._refusal(waiter.meters, *short, now))
-        self._waiting = left
-
-    def _refusal(self, meters: Meters, short: Slice, amount: Amount, now: float) -> LimitReached:
-        return headers.refusal(meters.slices, short, amount, meters.whose[meters.slices.index(short)], now)
-
-    # --- The one task ---
-
     async def _attend(self) -> None:
         while True:
             await self._news()
             self._wake.clear()
             now = time.monotonic()
-            self._serve(now)
+            self._waiting = serve(self._waiting, now, heard=self._heard)
             is_round = now >= self._next_round
-            asks = self._asks(now, is_round=is_round)
+            asks = asks_of(self._waiting, self._slices.values(), now, patience_seconds=self.patience_seconds, is_round=is_round)
             if is_round:
                 self._next_round = now + ROUND_SECONDS
                 self._let_go(now)
@@ -243,18 +207,20 @@ class Limits:
                 if not self._is_away:
                     log.warning("limits.unheard", error=str(e).strip())
                 self._is_away = True
-                for ask in asks:
-                    ask.piece.news = True
-                await asyncio.sleep(RETRY_SECONDS)
+                await self._again(asks)
+            except Exception:  # whatever it is: without this task nobody who has a limit is served any more
+                log.exception("limits.failed")
+                await self._again(asks)
             now = time.monotonic()
-            self._serve(now)
-            if self._waiting and (now >= self._heard or self._some_may_ask(now)):
+            self._waiting = serve(self._waiting, now, heard=self._heard)
+            if self._waiting and (now >= self._heard or some_may_ask(self._waiting, now)):
                 self._wake.set()
 
-    def _some_may_ask(self, now: float) -> bool:
-        """Whether somebody lacks something of which no other process has been asked: another has got it before him."""
-        short = (piece for waiter in self._waiting for piece, amount in waiter.parts if amount > piece.spare(now))
-        return any(piece.since is None for piece in short)
+    async def _again(self, asks: list[Ask]) -> None:
+        for ask in asks:
+            ask.piece.news = True
+            ask.piece.answers |= ask.answers
+        await asyncio.sleep(RETRY_SECONDS)
 
     async def _news(self) -> None:
         """Wait until somebody lacks something or calls, until a waiter's patience ends, or until the next round."""
@@ -284,69 +250,10 @@ class Limits:
             for piece in gone:
                 self._slices.pop((piece.tenant_id, piece.limit_id, piece.subject), None)
                 self._rules.evict(piece.tenant_id)
-                piece.left, piece.left_until = piece.zero, 0.0
-            self._drop(gone)
-            for limit in reached:
-                log.warning(
-                    "limit.reached",
-                    tenant_id=str(limit.tenant_id),
-                    limit_id=str(limit.limit_id),
-                    subject=limit.subject,
-                    percent=limit.percent,
-                    spent=f"{limit.spent:f}",
-                    amount=f"{limit.amount.normalize():f}",
-                )
-
-    def _drop(self, gone: list[Slice]) -> None:
-        """Whoever waits for a limit that was deleted no longer needs it."""
-        if gone:
-            for waiter in self._waiting:
+            for waiter in self._waiting if gone else ():
                 waiter.parts = [(piece, amount) for piece, amount in waiter.parts if piece not in gone]
-
-    def _asks(self, now: float, *, is_round: bool) -> list[Ask]:
-        wanted: dict[Slice, list[Amount]] = {}
-        patience: dict[Slice, float] = {}
-        for waiter in self._waiting:
-            for piece, amount in waiter.parts:
-                wanted.setdefault(piece, []).append(amount)
-                patience[piece] = min(patience.get(piece, waiter.since), waiter.since)
-        asks = []
-        for piece in {**dict.fromkeys(wanted), **self._slices_by_identity()} if is_round else self._with_news(wanted):
-            is_late = piece in patience and now >= patience[piece] + self.patience_seconds
-            ask = self._ask(piece, wanted.get(piece, []), now, is_round=is_round, is_late=is_late)
-            if ask is not None:
-                asks.append(ask)
-        return asks
-
-    def _slices_by_identity(self) -> dict[Slice, None]:
-        return dict.fromkeys(self._slices.values())
-
-    def _with_news(self, wanted: dict[Slice, list[Amount]]) -> list[Slice]:
-        known = list(wanted)
-        return known + [piece for piece in self._slices.values() if (piece.news or piece.answers) and piece not in wanted]
-
-    def _ask(self, piece: Slice, amounts: list[Amount], now: float, *, is_round: bool, is_late: bool) -> Ask | None:
-        """What is to be said about a slice now, if anything."""
-        is_over = piece.turn is not None and now >= piece.ends
-        needed = sum(amounts, piece.zero)
-        surplus = piece.free if is_over and piece.free > 0 else piece.surplus(needed, now) if is_round or piece.answers else piece.zero
-        if surplus > 0:
-            piece.give_back(surplus)
-        free = piece.free + piece.debt
-        need = max(piece.zero, needed - free) if amounts and any(amounts) else piece.zero
-        least = max(piece.zero, min((amount for amount in amounts if amount), default=piece.zero) - free)
-        waits = need > 0 and (piece.since is None or piece.news or is_late)
-        fills = not amounts and piece.news and piece.turn is not None and not is_over
-        answers, piece.answers, piece.news = piece.answers, False, False
-        changed = piece.turn is not None and (piece.total != piece.said or surplus > 0)
-        if is_round:
-            piece.taken = piece.zero
-        if not (waits or fills or answers or (is_round and changed)):
-            return None
-        want = piece.want(need, now) if waits or fills else piece.zero
-        return Ask(
-            piece, need if waits else piece.zero, least if waits else piece.zero, want, is_over=is_over, answers=answers, final=is_late
-        )
+            for limit in reached:
+                log.warning("limit.reached", **limit.said())
 
     def _let_go(self, now: float) -> None:
         """Forget slices that nobody has used for a minute: users come and go."""
@@ -376,8 +283,6 @@ class Limits:
         if asks:
             await self._talk(asks, is_round=False)
         self._slices.clear()
-
-    # --- Where slices come from, and bells ---
 
     def _find(self, rule: Rule, subject: str) -> Slice:
         place = (rule.tenant_id, rule.id, subject)
@@ -410,3 +315,8 @@ UNKNOWN = Rules([], lambda rule, subject: Slice(rule.tenant_id, rule.id, subject
 
 limits = Limits(lambda: ledger.process_id)
 """The limits of this process. Wiring starts and stops it, after the ledger and before it."""
+
+gauges.register(
+    "menhir_limit_slices", "What this process holds of limits, free or in use by calls.", limits.levels, labels=("metric", "state")
+)
+gauges.register("menhir_limit_waiting_calls", "Calls that wait for a slice of a limit.", lambda: limits.waiting)

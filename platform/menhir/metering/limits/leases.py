@@ -47,6 +47,17 @@ class Reached(msgspec.Struct, frozen=True):
     spent: Decimal
     amount: Decimal
 
+    def said(self) -> dict[str, Any]:
+        """As it goes into the log."""
+        return {
+            "tenant_id": str(self.tenant_id),
+            "limit_id": str(self.limit_id),
+            "subject": self.subject,
+            "percent": self.percent,
+            "spent": f"{self.spent:f}",
+            "amount": f"{self.amount.normalize():f}",
+        }
+
 
 async def exchange(
     line: Line, asks: Sequence[Ask], *, process_id: UUID, now: float, at: datetime | None = None

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
-from menhir.metering.limits.meters import MONEY, TOKENS, Amount, Slice
+from menhir.metering.limits.meters import METRICS, MONEY, TOKENS, Amount, Slice
 
 MOST_CALLERS = 10_000
 """Callers whose meters are kept compiled; users come and go, and memory must not."""
@@ -27,6 +28,19 @@ class Rule:
     kind: int
     period: str
     amount: Amount
+
+    @classmethod
+    def of(cls, tenant_id: UUID, row: Any) -> Rule:
+        """Read a row of `find_limits`."""
+        return cls(
+            tenant_id=tenant_id,
+            id=row.id,
+            subject=row.subject,
+            subject_id=row.subject_id,
+            kind=METRICS.index(row.metric),
+            period=row.period,
+            amount=row.amount if row.metric == "money" else int(row.amount),
+        )
 
 
 @dataclass(frozen=True, slots=True)
