@@ -12,6 +12,7 @@ from menhir.postgres.roles import conninfo
 CONFIGURATION = {
     "assistants_assistant",
     "assistants_assistantcollection",
+    "gateway_branch",
     "gateway_provider",
     "gateway_route",
     "gateway_target",
