@@ -27,7 +27,7 @@ from menhir.metering.limits import headers
 from menhir.metering.limits.asking import asks_of
 from menhir.metering.limits.holds import Hold, Part, take
 from menhir.metering.limits.leases import Ask, exchange
-from menhir.metering.limits.meters import METRICS, Slice
+from menhir.metering.limits.meters import METRICS, Amount, Slice
 from menhir.metering.limits.models import KIND
 from menhir.metering.limits.rules import Meters, Rule, Rules
 from menhir.metering.limits.waiting import Waiter, refusal, serve, some_may_ask
@@ -155,13 +155,9 @@ class Limits:
         """Give what the caller is told of what is left."""
         return headers.of(meters.slices, time.monotonic())
 
-    def levels(self) -> dict[tuple[str, ...], float]:
-        """Give what this process has in store and what its calls hold, by metric: for whoever measures it, from whatever thread."""
-        found: dict[tuple[str, ...], float] = {(metric, state): 0.0 for metric in METRICS for state in ("free", "busy")}
-        for piece in tuple(self._slices.values()):
-            found[METRICS[piece.kind], "free"] += float(piece.free)
-            found[METRICS[piece.kind], "busy"] += float(piece.busy)
-        return found
+    def levels(self) -> list[tuple[str, Amount, Amount]]:
+        """Give metric, free and busy of each slice, for whoever measures this process, from whatever thread."""
+        return [(METRICS[piece.kind], piece.free, piece.busy) for piece in tuple(self._slices.values())]
 
     @property
     def waiting(self) -> int:
@@ -316,7 +312,4 @@ UNKNOWN = Rules([], lambda rule, subject: Slice(rule.tenant_id, rule.id, subject
 limits = Limits(lambda: ledger.process_id)
 """The limits of this process. Wiring starts and stops it, after the ledger and before it."""
 
-gauges.register(
-    "menhir_limit_slices", "What this process holds of limits, free or in use by calls.", limits.levels, labels=("metric", "state")
-)
 gauges.register("menhir_limit_waiting_calls", "Calls that wait for a slice of a limit.", lambda: limits.waiting)
