@@ -236,3 +236,36 @@ async def test_three_meters_that_suffice_cost_microseconds(limits, acme, limit):
         best = min(best, (loop.time() - began) / 100)
     print(f"hold and settle of three meters: {best * 1e6:.1f} microseconds")
     assert best < 50e-6
+
+
+async def test_what_nobody_uses_any_more_is_forgotten_hourly(ledger, limits, acme, limit, look):
+    from menhir.metering.jobs import prune_limits
+
+    old, fresh, slots = (
+        await limit(acme, amount=5),
+        await limit(acme, amount=5, period="day"),
+        await limit(acme, metric="parallel", period="", amount=5),
+    )
+    assert await passes(limits, acme)
+    await limits.stop()
+    look("UPDATE metering_meter SET ends_at = now() - interval '2 days' WHERE limit_id = %s", old.id)
+
+    def left(table):
+        return {row.limit_id for row in look(f"SELECT limit_id FROM {table} WHERE tenant_id = %s", acme.id)}
+
+    await prune_limits(timestamp=0)
+    # While its process lives a lease is kept: it says what was told.
+    assert left("metering_meter") == {fresh.id, slots.id}
+    assert left("metering_lease") == {old.id, fresh.id, slots.id}
+    look("DELETE FROM metering_process WHERE id = %s", ledger.process_id)
+    await prune_limits(timestamp=0)
+    assert left("metering_lease") == {fresh.id}
+
+
+async def test_a_process_of_the_platform_itself_has_limits_too(limits, acme, limit):
+    """Its own calls go by no key; the tenant's and the route's limits are theirs as well."""
+    await limit(acme, "key", amount=1)
+    await limit(acme, "route", "r", amount=2)
+    assert [await passes(limits, acme) for _ in range(3)] == [True, True, False]
+    await limit(acme, "route", amount=1)
+    assert [await passes(limits, acme, route="another") for _ in range(2)] == [True, False]

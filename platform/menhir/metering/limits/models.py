@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any, ClassVar
 from uuid import UUID
 
-from django.db import models
+from django.db import IntegrityError, models, transaction
 from django.db.models import F, Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
@@ -96,10 +96,11 @@ class Limit(HotModel):
         """Make a limit. Raises Invalid for what makes no sense, Conflict when there is one of that kind already."""
         limit = cls(tenant=tenant, subject=subject, subject_id=subject_id, metric=metric, period=period, amount=amount)
         limit.check_sense()
-        same = cls.objects.within(tenant).filter(subject=subject, subject_id=subject_id, metric=metric, period=period)
-        if same.exists():
-            raise Conflict("There is such a limit already: change its amount.")
-        limit.save(force_insert=True)
+        try:
+            with transaction.atomic():
+                limit.save(force_insert=True)
+        except IntegrityError as e:
+            raise Conflict("There is such a limit already: change its amount.") from e
         return limit
 
     def change(self, amount: Decimal) -> None:
@@ -151,8 +152,12 @@ class Limit(HotModel):
             self.subject_id = str(key_id)
 
     def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
-        """Delete it with its meters. They are locked first, as those do who take from them: else the two would wait for each other."""
+        """Delete it with its meters. They are locked first, as those do who take from them: else the two would wait for each other.
+
+        Then the limit, so that nobody makes another meter of it meanwhile.
+        """
         list(Meter.objects.within(self.tenant_id).filter(limit=self).order_by("subject").select_for_update())
+        list(Limit.objects.within(self.tenant_id).filter(id=self.id).select_for_update())
         return super().delete(*args, **kwargs)
 
 
