@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from apps.gateway.call import Call, ResolvedRoute, ResolvedTarget
     from menhir.metering.limits import Hold
 
-MOST_OUTPUT_TOKENS = 4_096
-"""Of a call under a budget for which neither client nor route says how long its answer may be."""
+LIMIT_NAMES = {"chat": ("max_completion_tokens", 4_096), "completions": ("max_tokens", 16)}
+"""What writes an answer, how its length is limited there, and to how much under a budget for which neither client nor route says it; for
+completions OpenAI's own default."""
 MEDIUM_TOKENS = 50_000
 """For each image, sound or file: what the dearest model makes of a large one."""
 MEDIA = frozenset({"image_url", "input_image", "image", "input_audio", "audio", "file", "input_file", "document"})
@@ -72,7 +73,7 @@ def user_of(call: Call) -> str | None:
 def expected_tokens(call: Call, route: ResolvedRoute) -> int:
     """How many tokens a call will use, as far as anybody can tell."""
     expected = tokens.of_characters(input_characters(call.body))
-    if call.operation == "embeddings":
+    if call.operation not in LIMIT_NAMES:
         return expected
     written = max_output_tokens(call.body) or route.max_output_tokens or prices.ASSUMED_OUTPUT_TOKENS
     return expected + written * choices_of(call.body)
@@ -84,7 +85,7 @@ def most_cost(call: Call, route: ResolvedRoute, targets: Sequence[ResolvedTarget
     if not priced:
         return NOTHING
     read, written = most_input_tokens(call), 0
-    if call.operation != "embeddings":
+    if call.operation in LIMIT_NAMES:
         written = max_output_tokens(call.body) or _limited(call, route)
         written *= choices_of(call.body)
     costs = [
@@ -106,14 +107,21 @@ def most_input_tokens(call: Call) -> int:
 
 
 def choices_of(body: dict[str, Any]) -> int:
-    """How many answers are asked for at once."""
-    n = body.get("n")
-    return min(n, MOST_CHOICES) if type(n) is int and n > 1 else 1
+    """How many answers are generated at once: for each prompt as many as are asked for, or as the best is chosen from.
+
+    >>> choices_of({"n": 3}), choices_of({"prompt": ["a", "b"], "n": 2, "best_of": 4}), choices_of({"prompt": [17, 4]})
+    (3, 8, 1)
+    """
+    each = max(n if type(n := body.get(name)) is int and n > 1 else 1 for name in ("n", "best_of"))
+    prompt = body.get("prompt")
+    prompts = len(prompt) if isinstance(prompt, list) and prompt and not isinstance(prompt[0], int) else 1
+    return min(each, MOST_CHOICES) * prompts
 
 
 def _limited(call: Call, route: ResolvedRoute) -> int:
-    limit = route.max_output_tokens or MOST_OUTPUT_TOKENS
-    call.body = {**call.body, "max_completion_tokens": limit}
+    name, limit = LIMIT_NAMES[call.operation]
+    limit = route.max_output_tokens or limit
+    call.body = {**call.body, name: limit}
     call.raw = None
     return limit
 

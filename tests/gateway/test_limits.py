@@ -181,6 +181,16 @@ async def test_a_call_without_an_end_gets_one_under_a_budget(alice, routes, limi
     assert "max_completion_tokens" not in upstream.stats.bodies[-1]
 
 
+async def test_what_is_not_written_needs_no_bound(alice, routes, limit, upstream):
+    name = await routes.to("gpt-4o-mini", tariff="openai")
+    await limit(metric="money", period="day", amount="1")
+    await ask(call_of(alice.principal, name, operation="embeddings", input="a stone"))
+    assert "max_completion_tokens" not in upstream.stats.bodies[-1]
+    call = call_of(alice.principal, name, operation="completions", prompt=["a", "b"], n=2)
+    most_cost(call, await routing.resolve(alice.tenant.id, name), (await routing.resolve(alice.tenant.id, name)).targets)
+    assert (call.body["max_tokens"], call.raw) == (16, None)
+
+
 async def test_twenty_at_once_never_pass_a_budget(alice, routes, limit, meter):
     money = await limit(metric="money", period="day", amount="0.0002")
     name = await routes.to("gpt-4o-mini", tariff="openai")

@@ -13,6 +13,7 @@ CONFIGURATION = {
     "assistants_assistant",
     "assistants_assistantcollection",
     "gateway_branch",
+    "gateway_guardrail",
     "gateway_provider",
     "gateway_route",
     "gateway_target",
@@ -45,7 +46,7 @@ def test_the_gateway_reads_configuration_and_appends_to_the_ledger(owner):
     grants = dict(owner.execute(GRANTS, ["menhir_gateway"]).fetchall())
     assert grants.pop("metering_process") == ["DELETE", "INSERT", "SELECT", "UPDATE"]
     assert {grants.pop("metering_call")[0], grants.pop("metering_settlement")[0]} == {"INSERT"}
-    assert grants.pop("assistants_response") == ["INSERT"]
+    assert grants.pop("assistants_response") == grants.pop("gateway_guardrailevent") == ["INSERT"]
     assert grants.pop("gateway_cached_answer") == grants.pop("gateway_idempotent_call") == ["DELETE", "INSERT", "SELECT", "UPDATE"]
     assert grants.pop("gateway_cached_embedding") == ["DELETE", "INSERT", "SELECT"]
     assert grants == {table: ["SELECT"] for table in CONFIGURATION}
