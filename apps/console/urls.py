@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import URLPattern, include, path
 
-from apps.console.pages import assistants, collections, documents, keys, overview, people, prompts, releases, routes, usage
+from apps.console.pages import assistants, collections, documents, keys, limits, overview, people, prompts, releases, routes, usage
 
 app_name = "console"
 
@@ -30,6 +30,10 @@ _pages: list[URLPattern] = [
     path("documents/<uuid:document>/", documents.page, name="document"),
     path("documents/<uuid:document>/retry", documents.retry, name="retry_document"),
     path("documents/<uuid:document>/remove", documents.remove, name="remove_document"),
+    path("limits/", limits.index, name="limits"),
+    path("limits/new", limits.create, name="new_limit"),
+    path("limits/<uuid:limit>/", limits.page, name="limit"),
+    path("limits/<uuid:limit>/remove", limits.remove, name="remove_limit"),
     path("keys/", keys.index, name="keys"),
     path("keys/new", keys.create, name="new_key"),
     path("keys/<uuid:key>/revoke", keys.revoke, name="revoke_key"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -12,6 +13,7 @@ from apps.assistants.models import Assistant
 from apps.gateway.models import Provider, Route
 from apps.knowledge.models import Collection, Document
 from apps.prompts.models import Prompt
+from menhir.metering.limits.models import Limit
 from menhir.tenancy.models import ApiKey, Membership
 from menhir.tenancy.transaction import tenant_transaction
 
@@ -30,6 +32,7 @@ class Console:
     collection: Collection
     document: Document
     membership_id: UUID
+    limit_id: UUID
 
     def at(self, path: str = "") -> str:
         return f"/t/{self.owner.tenant.slug}/console/{path}"
@@ -45,6 +48,11 @@ class Console:
                 "usage/?by=model&measure=calls",
                 "usage/?by=key&measure=tokens",
                 "models/",
+                "limits/",
+                "limits/?subject=key&sort=whose",
+                "limits/new",
+                f"limits/{self.limit_id}/",
+                f"limits/{self.limit_id}/remove",
                 "keys/",
                 "keys/new",
                 f"keys/{self.key.id}/revoke",
@@ -92,8 +100,9 @@ def console(alice: Person) -> Console:
         provider.set_credential("sk-a-secret-that-no-page-shows")
         provider.save()
         Route.objects.create(tenant=tenant, name="small").lead_to((provider, "small-1"))
+        limit = Limit.set(tenant, subject="user", subject_id="carol", metric="parallel", amount=Decimal(3))
         membership = Membership.objects.within(tenant).get(user=alice.user)
-    return Console(alice, key, prompt, collection, document, membership.id)
+    return Console(alice, key, prompt, collection, document, membership.id, limit.id)
 
 
 def words(response: Any) -> str:

@@ -9,6 +9,7 @@ from apps.assistants.models import Assistant
 from apps.chat.models import Citation, Conversation, Message
 from apps.knowledge.models import Collection, Document
 from apps.prompts.models import Prompt
+from menhir.metering.limits.models import Limit
 from menhir.postgres.ids import uuid7
 from menhir.tenancy.models import ApiKey, Tenant
 from menhir.tenancy.transaction import tenant_transaction
@@ -29,6 +30,7 @@ def infested(console: Console) -> Console:
         Assistant.objects.within(tenant).update(name=EVIL, description=EVIL)
         Collection.objects.within(tenant).update(name=EVIL)
         Document.objects.within(tenant).update(title=EVIL, external_id=EVIL, filename=EVIL, failure=EVIL, status="failed", text=EVIL)
+        Limit.objects.within(tenant).update(subject_id=EVIL)
         talk = Conversation.objects.create(tenant=tenant, owner=console.owner.user, title=EVIL, model="assistant:docs")
         asked = talk.messages.create(tenant=tenant, author="user", text=EVIL)
         answer = talk.messages.create(tenant=tenant, author="assistant", parent=asked, text=ANSWER, passages=1)

@@ -11,15 +11,13 @@ from django.http import HttpResponse
 from ninja import Router, Schema, Status
 from pydantic import Field, PlainSerializer
 
-from menhir import audit
+from apps.gateway import limiting
 from menhir.errors import NotFound
-from menhir.metering.limits.models import Limit, LimitEvent, Meter
+from menhir.metering.limits.models import Limit
 from menhir.tenancy.http import TenantRequest, in_tenant, needs
 
 READ: Final = needs("limits:read")
 WRITE: Final = needs("limits:write")
-SHOWN_METERS: Final = 100
-SHOWN_EVENTS: Final = 50
 
 router = Router(tags=["limits"])
 router.add_decorator(in_tenant, mode="operation")
@@ -105,11 +103,7 @@ def list_limits(request: TenantRequest) -> LimitList:
 @router.post("/limits", response={201: LimitWithUse}, auth=WRITE, summary="Set a limit")
 def set_limit(request: TenantRequest, body: LimitIn) -> Status[LimitWithUse]:
     """Set a limit. It holds within a second, everywhere, and counts from then on."""
-    limit = Limit.set(
-        request.tenant, subject=body.subject, subject_id=body.subject_id, metric=body.metric, period=body.period, amount=body.amount
-    )
-    _record(request, "limit.set", limit)
-    return Status(201, _shown(limit))
+    return Status(201, _shown(limiting.set_limit(request.tenant, **body.model_dump(), by=request.principal)))
 
 
 @router.get("/limits/{uuid:limit_id}", response=LimitWithUse, auth=READ, summary="Show a limit and its use")
@@ -122,17 +116,14 @@ def get_limit(request: TenantRequest, limit_id: UUID) -> LimitWithUse:
 def change_limit(request: TenantRequest, limit_id: UUID, body: AmountIn) -> LimitWithUse:
     """Allow more or less; what was used in the present window stays used."""
     limit = _limit(request, limit_id)
-    limit.change(body.amount)
-    _record(request, "limit.changed", limit)
+    limiting.change_limit(limit, body.amount, by=request.principal)
     return _shown(limit)
 
 
 @router.delete("/limits/{uuid:limit_id}", response={204: None}, auth=WRITE, summary="Delete a limit")
 def delete_limit(request: TenantRequest, limit_id: UUID) -> HttpResponse:
     """Limit no more."""
-    limit = _limit(request, limit_id)
-    _record(request, "limit.deleted", limit)
-    limit.delete()
+    limiting.delete_limit(_limit(request, limit_id), by=request.principal)
     return HttpResponse(status=204)
 
 
@@ -144,28 +135,14 @@ def _limit(request: TenantRequest, limit_id: UUID) -> Limit:
 
 
 def _shown(limit: Limit) -> LimitWithUse:
-    meters = Meter.objects.within(limit.tenant_id).filter(limit=limit).order_by("-spent", "subject")[:SHOWN_METERS]
-    events = LimitEvent.objects.within(limit.tenant_id).filter(limit=limit).order_by("-at")[:SHOWN_EVENTS]
-    now = datetime.now(UTC)
     return LimitWithUse(
         **{name: getattr(limit, name) for name in LimitOut.model_fields},
-        meters=[_use(limit, meter) for meter in meters if meter.ends_at is None or meter.ends_at > now],
+        meters=[
+            MeterOut(**{name: getattr(use, name) for name in MeterOut.model_fields})
+            for use in limiting.uses_of(limit, now=datetime.now(UTC))
+        ],
         events=[
-            EventOut(subject=event.subject, percent=event.percent, at=event.at, used=event.spent, amount=event.amount) for event in events
+            EventOut(subject=event.subject, percent=event.percent, at=event.at, used=event.spent, amount=event.amount)
+            for event in limiting.events_of(limit)
         ],
     )
-
-
-def _use(limit: Limit, meter: Meter) -> MeterOut:
-    return MeterOut(
-        subject=meter.subject,
-        used=meter.spent,
-        held=meter.leased,
-        remaining=max(Decimal(0), limit.amount - meter.spent - meter.leased),
-        began_at=meter.starts_at if meter.ends_at is not None else None,
-        resets_at=meter.ends_at,
-    )
-
-
-def _record(request: TenantRequest, verb: str, limit: Limit) -> None:
-    audit.record(request.principal, verb=verb, noun="limit", noun_id=limit.id, detail={"limit": str(limit)})
