@@ -56,8 +56,8 @@ def by_rule(body: dict[str, Any], branches: Sequence[ResolvedBranch]) -> Resolve
     """Give the first branch whose rules all hold; one without rules is not chosen by them.
 
     >>> from apps.gateway.call import ResolvedBranch
-    >>> from apps.gateway.patterns import compiled
-    >>> code = ResolvedBranch("code", "", "big", pattern=compiled("python|sql"))
+    >>> from apps.gateway.patterns import branching
+    >>> code = ResolvedBranch("code", "", "big", pattern=branching("python|sql"))
     >>> seeing = ResolvedBranch("seeing", "", "eyes", has_images=True)
     >>> long = ResolvedBranch("long", "", "wide", longer_than=20)
     >>> rest = ResolvedBranch("rest", "", "small")

@@ -15,7 +15,7 @@ from apps.gateway.call import ResolvedBranch, ResolvedRoute, ResolvedTarget
 from apps.gateway.capture.loading import policy_of
 from apps.gateway.guardrails import loading
 from apps.gateway.health import health_of
-from apps.gateway.patterns import compiled
+from apps.gateway.patterns import branching
 from menhir.postgres import pools, sql
 from menhir.postgres.hot import HotCache
 from menhir.tenancy.sealing import unseal
@@ -110,7 +110,7 @@ def _branch(said: dict[str, Any]) -> ResolvedBranch:
         label=said["label"],
         description=said["description"],
         route=said["route"],
-        pattern=compiled(said["matches"]) if said["matches"] else None,
+        pattern=branching(said["matches"]) if said["matches"] else None,
         longer_than=said["longer_than"],
         has_tools=said["has_tools"],
         has_images=said["has_images"],

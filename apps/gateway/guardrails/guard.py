@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from apps.gateway.guardrails import kinds
-from apps.gateway.guardrails.patterns import compiled
 from apps.gateway.guardrails.pii import PersonalData
 from apps.gateway.guardrails.sieve import Pattern
+from apps.gateway.patterns import compiled
 
 if TYPE_CHECKING:
     from apps.gateway.call import Call

@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from apps.gateway.guardrails import pii
-from apps.gateway.guardrails.patterns import BadPattern, compiled
+from apps.gateway.patterns import BadPattern, compiled
 from menhir.errors import Invalid
 
 Patterns = Annotated[list[Annotated[str, Meta(min_length=1, max_length=2_000)]], Meta(min_length=1, max_length=50)]

@@ -10,7 +10,7 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from apps.gateway.models.route import Route
-from apps.gateway.patterns import compiled
+from apps.gateway.patterns import branching
 from apps.gateway.routing import KIND
 from menhir.errors import Invalid
 from menhir.tenancy.models import HotModel, TenantForeignKey
@@ -52,6 +52,6 @@ class Branch(HotModel):
         """Refuse a pattern that does not compile."""
         if self.matches:
             try:
-                compiled(self.matches)
+                branching(self.matches)
             except Invalid as e:
                 raise ValidationError({"matches": e.message}) from e

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from apps.gateway.guardrails.kinds import UnfitGuardrail, settings_of
-from apps.gateway.guardrails.patterns import BadPattern, compiled
 from apps.gateway.guardrails.pii import KINDS, PersonalData
 from apps.gateway.guardrails.placeholders import Placeholders
 from apps.gateway.guardrails.sieve import Pattern, Sieve
+from apps.gateway.patterns import BadPattern, compiled
 
 SAMPLES = {
     "bob@example.com": "email",
@@ -137,21 +135,6 @@ def test_placeholders_come_back_across_any_cut():
     for cut in range(len(text) + 1):
         sieve = Sieve(placeholders, placeholders.restored)
         assert sieve.feed(text[:cut]) + sieve.feed(text[cut:]) + sieve.feed("", ended=True) == expected
-
-
-def test_no_pattern_takes_longer_than_the_text_is_long():
-    began = time.perf_counter()
-    assert compiled(r"(a|a)*(a|a)*(a|a)*$x").search("a" * 100_000) is None
-    assert compiled(r"(.*)*(.*)*z").search("a" * 100_000) is None
-    assert time.perf_counter() - began < 2
-
-
-@pytest.mark.parametrize(
-    ("pattern", "position"), [("ab(c", 2), ("a[b", 1), ("ab(?=c)", 2), (r"(a)\1", 3), ("*a", 0), ("((a{900}){900}){900}", 3), ("ok)", 2)]
-)
-def test_a_bad_pattern_is_refused_with_its_position(pattern, position):
-    with pytest.raises(BadPattern, match=f"position {position}"):
-        compiled(pattern)
 
 
 @pytest.mark.parametrize(
