@@ -28,7 +28,8 @@ completions OpenAI's own default."""
 MEDIUM_TOKENS = 50_000
 """For each image, sound or file: what the dearest model makes of a large one."""
 MEDIA = frozenset({"image_url", "input_image", "image", "input_audio", "audio", "file", "input_file", "document"})
-MARKS = (b"image", b"audio", b"file", b"document")
+MARKS = (b'"image', b'"audio', b'"file', b'"document', b'"input_', b"\\u")
+"""A body without any of these has no medium in it: as JSON the type of one begins with a quote, unless it is written in escapes."""
 MOST_CHOICES = 128
 NOTHING = Decimal(0)
 

@@ -216,6 +216,8 @@ async def test_the_bound_is_a_bound(alice, routes):
     picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 400_000}}
     call = call_of(alice.principal, "m", messages=[{"role": "user", "content": [picture]}], max_tokens=50)
     assert MEDIUM_TOKENS <= most_input_tokens(call) < MEDIUM_TOKENS + 1_000
+    call.raw = call.raw.replace(b"image_url", b"im\\u0061ge_url")
+    assert most_input_tokens(call) >= MEDIUM_TOKENS, "a picture in disguise is one, too"
 
 
 async def test_every_leg_of_a_fan_out_and_every_shadow_is_paid_from_the_budget(alice, routes, limit, meter, superuser):
