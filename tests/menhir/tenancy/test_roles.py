@@ -13,6 +13,7 @@ CONFIGURATION = {
     "assistants_assistant",
     "assistants_assistantcollection",
     "gateway_branch",
+    "gateway_capturepolicy",
     "gateway_guardrail",
     "gateway_provider",
     "gateway_route",
@@ -46,7 +47,7 @@ def test_the_gateway_reads_configuration_and_appends_to_the_ledger(owner):
     grants = dict(owner.execute(GRANTS, ["menhir_gateway"]).fetchall())
     assert grants.pop("metering_process") == ["DELETE", "INSERT", "SELECT", "UPDATE"]
     assert {grants.pop("metering_call")[0], grants.pop("metering_settlement")[0]} == {"INSERT"}
-    assert grants.pop("assistants_response") == grants.pop("gateway_guardrailevent") == ["INSERT"]
+    assert grants.pop("assistants_response") == grants.pop("gateway_guardrailevent") == grants.pop("gateway_capture") == ["INSERT"]
     assert grants.pop("gateway_cached_answer") == grants.pop("gateway_idempotent_call") == ["DELETE", "INSERT", "SELECT", "UPDATE"]
     assert grants.pop("gateway_cached_embedding") == ["DELETE", "INSERT", "SELECT"]
     assert grants == {table: ["SELECT"] for table in CONFIGURATION}
@@ -66,6 +67,7 @@ def test_what_looks_across_tenants_is_executed_by_those_who_need_it(owner):
     assert both == {"find_key", "ensure_day_partitions", "drop_old_day_partitions"}
     assert {name for name, roles in executors.items() if roles == ["menhir_gateway"]} == {
         "find_issuers",
+        "gateway_forget_captures",
         "metering_lease",
         "metering_prune",
         "metering_reconcile",
@@ -82,7 +84,7 @@ def test_what_looks_across_tenants_is_executed_by_those_who_need_it(owner):
         "journal_sweep",
         "journal_prune",
     }
-    assert len(executors) == 17
+    assert len(executors) == 18
 
 
 def test_running_roles_are_nothing_special(owner):
