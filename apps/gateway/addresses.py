@@ -10,17 +10,13 @@ not asked. What is public is judged as for every URL of a tenant's (`menhir.tena
 from __future__ import annotations
 
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
 from django.conf import settings
 
 from menhir.tenancy import outbound
 
 ANY = "any"
-NAT64 = IPv6Network("64:ff9b::/96")
-"""An IPv4 address in IPv6's clothes (RFC 6052)."""
-
-Address = IPv4Address | IPv6Address
 
 
 class PrivateAddress(OSError):
@@ -37,13 +33,13 @@ def is_open(host: str, address: str) -> bool:
     >>> [is_open("sly.example.com", address) for address in ("::1", "fe80::1%eth0", "fd00::1", "::ffff:127.0.0.1", "64:ff9b::7f00:1")]
     [False, False, False, False, False]
     """
-    found = _inner(ip_address(address))
-    if outbound.is_open(found):
+    if outbound.is_open(address):
         return True
     allowed = _allowed(tuple(settings.MENHIR_PRIVATE_UPSTREAMS))
     if allowed is None or host.lower().rstrip(".") in allowed[0]:
         return True
-    return any(found.version == network.version and found in network for network in allowed[1])
+    inner = outbound.plain(address)
+    return any(inner.version == network.version and inner in network for network in allowed[1])
 
 
 def literal(host: str) -> str | None:
@@ -52,16 +48,6 @@ def literal(host: str) -> str | None:
         return str(ip_address(host.strip("[]")))
     except ValueError:
         return None
-
-
-def _inner(address: Address) -> Address:
-    """Unwrap an IPv4 address that travels inside an IPv6 one."""
-    if isinstance(address, IPv6Address):
-        if address.ipv4_mapped is not None:
-            return address.ipv4_mapped
-        if address in NAT64:
-            return IPv4Address(int(address) & 0xFFFFFFFF)
-    return address
 
 
 @lru_cache(maxsize=4)

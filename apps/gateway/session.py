@@ -6,13 +6,18 @@ import asyncio
 import socket
 import ssl
 from functools import lru_cache, partial
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from aiohappyeyeballs import start_connection
 from yarl import URL
 
 from apps.gateway.addresses import PrivateAddress, is_open
 from apps.gateway.connection import Connection
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from aiohappyeyeballs import AddrInfoType
 
 CONNECT_TIMEOUT_SECONDS = 5.0
 KEEP_ALIVE_SECONDS = 60.0
@@ -88,11 +93,7 @@ class Session:
     async def _connect(self, origin: Origin) -> Connection:
         async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
             found = await self._loop.getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM)
-            if origin.guarded:
-                found = [place for place in found if is_open(origin.host, str(place[4][0]))]
-                if not found:
-                    raise PrivateAddress
-            sock = await start_connection(found, happy_eyeballs_delay=NEXT_ADDRESS_SECONDS, loop=self._loop)
+            sock = await start_connection(self._reachable(origin, found), happy_eyeballs_delay=NEXT_ADDRESS_SECONDS, loop=self._loop)
             try:
                 _, connection = await self._loop.create_connection(
                     lambda: Connection(self._loop, lost=partial(self._forget, origin)),
@@ -104,6 +105,15 @@ class Session:
                 sock.close()
                 raise
         return connection
+
+    def _reachable(self, origin: Origin, found: Sequence[AddrInfoType]) -> Sequence[AddrInfoType]:
+        """Which of the addresses that a name has may be connected to; raises PrivateAddress when none may."""
+        if not origin.guarded:
+            return found
+        allowed = [place for place in found if is_open(origin.host, str(place[4][0]))]
+        if not allowed:
+            raise PrivateAddress(f"{origin.host} leads into a private network.")
+        return allowed
 
     def _forget(self, origin: Origin, connection: Connection) -> None:
         self._kept.get(origin, {}).pop(connection, None)

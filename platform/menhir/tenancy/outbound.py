@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from urllib.parse import SplitResult
 
 DEFAULT_PORTS = {"https": 443, "http": 80}
+NAT64 = IPv6Network("64:ff9b::/96")
+"""An IPv4 address in IPv6's clothes (RFC 6052)."""
+
+Address = IPv4Address | IPv6Address
 
 
 class AddressRefused(Invalid):
@@ -83,7 +87,7 @@ async def get(url: str, *, most_bytes: int, seconds: float) -> bytes:
         raise NoAnswer(f"{host} cannot be reached.") from e
 
 
-async def _address(host: str, port: int, *, scheme: str) -> IPv4Address | IPv6Address:
+async def _address(host: str, port: int, *, scheme: str) -> Address:
     try:
         found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as e:
@@ -94,14 +98,37 @@ async def _address(host: str, port: int, *, scheme: str) -> IPv4Address | IPv6Ad
     return addresses[0]
 
 
-def is_open(address: IPv4Address | IPv6Address, *, scheme: str = "https") -> bool:
+def is_open(address: str | Address, *, scheme: str = "https") -> bool:
     """Whether an address may be called: a public one over https, one of the operator's networks in whatever way.
 
-    >>> [is_open(ip_address(word)) for word in ("8.8.8.8", "127.0.0.1", "10.0.0.1", "169.254.169.254", "::1", "::ffff:10.0.0.1")]
-    [True, False, False, False, False, False]
+    >>> [is_open(word) for word in ("8.8.8.8", "93.184.215.14", "2606:2800:21f:cb07::1")]
+    [True, True, True]
+    >>> [is_open(word) for word in ("127.0.0.1", "10.0.0.1", "10.1.2.3", "169.254.169.254", "0.0.0.0", "100.64.0.1", "224.0.0.1")]
+    [False, False, False, False, False, False, False]
+    >>> [is_open(word) for word in ("::1", "fe80::1%eth0", "fd00::1", "::ffff:10.0.0.1", "::ffff:127.0.0.1", "64:ff9b::7f00:1")]
+    [False, False, False, False, False, False]
+    >>> [is_open(word) for word in ("2002:7f00:1::1", "2001:0:7f00:1::1")]  # 6to4 and Teredo lead through a stranger's relay
+    [False, False]
+    >>> is_open("8.8.8.8", scheme="http")
+    False
     """
-    plain = address.ipv4_mapped if isinstance(address, IPv6Address) and address.ipv4_mapped is not None else address
-    if any(plain.version == network.version and plain in network for network in settings.MENHIR_PRIVATE_NETWORKS):
+    inner = plain(address)
+    if any(inner.version == network.version and inner in network for network in settings.MENHIR_PRIVATE_NETWORKS):
         return True
-    embedded = isinstance(plain, IPv6Address) and (plain.sixtofour is not None or plain.teredo is not None)
-    return scheme == "https" and plain.is_global and not plain.is_multicast and not embedded
+    embedded = isinstance(inner, IPv6Address) and (inner.sixtofour is not None or inner.teredo is not None)
+    return scheme == "https" and inner.is_global and not inner.is_multicast and not embedded
+
+
+def plain(address: str | Address) -> Address:
+    """Read an address without its zone, and unwrap the IPv4 address that travels inside an IPv6 one; raises ValueError.
+
+    >>> [str(plain(word)) for word in ("::ffff:127.0.0.1", "64:ff9b::7f00:1", "fe80::1%eth0", "2606:2800:21f:cb07::1")]
+    ['127.0.0.1', '127.0.0.1', 'fe80::1', '2606:2800:21f:cb07::1']
+    """
+    read = ip_address(str(address).partition("%")[0])
+    if isinstance(read, IPv6Address):
+        if read.ipv4_mapped is not None:
+            return read.ipv4_mapped
+        if read in NAT64:
+            return IPv4Address(int(read) & 0xFFFFFFFF)
+    return read
