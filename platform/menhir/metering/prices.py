@@ -56,7 +56,7 @@ def most(*, provider: str, model: str, input_tokens: int, output_tokens: int, at
 
     >>> from datetime import UTC
     >>> most(provider="openai", model="gpt-4o-mini", input_tokens=1_000, output_tokens=100, at=datetime(2026, 1, 1, tzinfo=UTC))
-    Decimal('0.000210000')
+    Decimal('0.00021000')
     """
     tariff = _tariff(provider, model, at)
     return FREE if tariff is None else tariff.most(input_tokens, output_tokens)
