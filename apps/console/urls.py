@@ -4,7 +4,20 @@ from __future__ import annotations
 
 from django.urls import URLPattern, include, path
 
-from apps.console.pages import assistants, collections, documents, keys, limits, overview, people, prompts, releases, routes, usage
+from apps.console.pages import (
+    assistants,
+    collections,
+    documents,
+    keys,
+    limits,
+    overview,
+    people,
+    prompts,
+    providers,
+    releases,
+    routes,
+    usage,
+)
 
 app_name = "console"
 
@@ -12,6 +25,13 @@ _pages: list[URLPattern] = [
     path("", overview.page, name="overview"),
     path("usage/", usage.page, name="usage"),
     path("models/", routes.index, name="routes"),
+    path("models/new", routes.create, name="new_route"),
+    path("models/<uuid:route>/", routes.page, name="route"),
+    path("models/<uuid:route>/edit", routes.change, name="edit_route"),
+    path("models/<uuid:route>/remove", routes.remove, name="remove_route"),
+    path("providers/new", providers.create, name="new_provider"),
+    path("providers/<str:provider>/", providers.page, name="provider"),
+    path("providers/<str:provider>/remove", providers.remove, name="remove_provider"),
     path("prompts/", prompts.index, name="prompts"),
     path("prompts/new", prompts.create, name="new_prompt"),
     path("prompts/<str:prompt>/", prompts.page, name="prompt"),

@@ -33,6 +33,7 @@ class Console:
     document: Document
     membership_id: UUID
     limit_id: UUID
+    route_id: UUID
 
     def at(self, path: str = "") -> str:
         return f"/t/{self.owner.tenant.slug}/console/{path}"
@@ -48,6 +49,14 @@ class Console:
                 "usage/?by=model&measure=calls",
                 "usage/?by=key&measure=tokens",
                 "models/",
+                "models/?q=sma&sort=-strategy",
+                "models/new",
+                f"models/{self.route_id}/",
+                f"models/{self.route_id}/edit",
+                f"models/{self.route_id}/remove",
+                "providers/new",
+                "providers/far/",
+                "providers/far/remove",
                 "limits/",
                 "limits/?subject=key&sort=whose",
                 "limits/new",
@@ -99,10 +108,11 @@ def console(alice: Person) -> Console:
         provider = Provider.objects.create(tenant=tenant, slug="far", kind="openai", base_url="https://api.example.com/v1")
         provider.set_credential("sk-a-secret-that-no-page-shows")
         provider.save()
-        Route.objects.create(tenant=tenant, name="small").lead_to((provider, "small-1"))
+        route = Route.objects.create(tenant=tenant, name="small")
+        route.lead_to((provider, "small-1"))
         limit = Limit.set(tenant, subject="user", subject_id="carol", metric="parallel", amount=Decimal(3))
         membership = Membership.objects.within(tenant).get(user=alice.user)
-    return Console(alice, key, prompt, collection, document, membership.id, limit.id)
+    return Console(alice, key, prompt, collection, document, membership.id, limit.id, route.id)
 
 
 def words(response: Any) -> str:
