@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Self
 from uuid import UUID
 
 from ninja import Field, Router, Schema, Status
-from pydantic import AfterValidator, ConfigDict, StringConstraints
+from pydantic import AfterValidator, StringConstraints
 
 from apps.assistants import issuers, query
 from apps.assistants.errors import UnfitAssistant, UnknownAssistant, UnknownCollection
@@ -21,7 +21,7 @@ from apps.assistants.models import (
 )
 from apps.knowledge.models import Collection
 from apps.prompts.models import PRODUCTION, Prompt
-from apps.prompts.shapes import storable
+from menhir.tenancy.fields import Strict, Text, storable
 from menhir.tenancy.http import TenantRequest, in_tenant, needs
 from menhir.tenancy.principal import INFERENCE
 
@@ -37,11 +37,10 @@ router = Router(tags=["assistants"])
 router.add_router("", assistants)
 router.add_router("", issuers.router)
 
-Word = Annotated[str, AfterValidator(storable)]
-Name = Annotated[Word, Field(max_length=NAME_LIMIT_CHARACTERS)]
-Description = Annotated[Word, Field(max_length=DESCRIPTION_LIMIT_CHARACTERS)]
+Name = Annotated[Text, Field(max_length=NAME_LIMIT_CHARACTERS)]
+Description = Annotated[Text, Field(max_length=DESCRIPTION_LIMIT_CHARACTERS)]
 Passages = Annotated[int, Field(ge=1, le=MOST_PASSAGES, strict=True)]
-Collections = Annotated[list[Word], Field(max_length=MOST_COLLECTIONS)]
+Collections = Annotated[list[Text], Field(max_length=MOST_COLLECTIONS)]
 Question = Annotated[
     str,
     StringConstraints(strip_whitespace=True, min_length=QUESTION_LEAST_CHARACTERS, max_length=QUESTION_MOST_CHARACTERS),
@@ -52,11 +51,11 @@ Question = Annotated[
 class AssistantIn(Schema):
     """A new assistant: the prompt it speaks by, the model it asks, the collections it looks into."""
 
-    slug: Word
+    slug: Text
     name: Name = ""
     description: Description = ""
-    prompt: Word
-    label: Word = PRODUCTION
+    prompt: Text
+    label: Text = PRODUCTION
     variables: dict[str, Any] = {}
     route: Name
     passages: Passages = DEFAULT_PASSAGES
@@ -68,8 +67,8 @@ class AssistantChange(Schema):
 
     name: Name | None = None
     description: Description | None = None
-    prompt: Word | None = None
-    label: Word | None = None
+    prompt: Text | None = None
+    label: Text | None = None
     variables: dict[str, Any] | None = None
     route: Name | None = None
     passages: Passages | None = None
@@ -117,16 +116,14 @@ class AssistantList(Schema):
     assistants: list[AssistantOut]
 
 
-class QueryIn(Schema):
+class QueryIn(Strict):
     """A question, and what to answer it from: `documents`, else `collection`, else what the default assistant looks into."""
-
-    model_config = ConfigDict(extra="forbid")
 
     question: Question
     session_id: UUID | None = None
     max_results: Annotated[int, Field(ge=1, le=50, strict=True)] = 5
-    collection: Word | None = None
-    documents: Annotated[list[Word], Field(max_length=MOST_DOCUMENTS)] | None = None
+    collection: Text | None = None
+    documents: Annotated[list[Text], Field(max_length=MOST_DOCUMENTS)] | None = None
 
 
 class Source(Schema):

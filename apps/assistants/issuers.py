@@ -8,11 +8,11 @@ from uuid import UUID
 
 from django.http import HttpResponse
 from ninja import Field, Router, Schema, Status
-from pydantic import AfterValidator, ConfigDict
+from pydantic import AfterValidator
 
-from apps.prompts.shapes import storable
 from menhir import audit
 from menhir.errors import Conflict, NotFound
+from menhir.tenancy.fields import Strict, storable
 from menhir.tenancy.http import TenantRequest, in_tenant, needs
 from menhir.tenancy.models import TokenIssuer
 from menhir.tenancy.models.issuer import LONGEST_LEEWAY_SECONDS, MOST_KEY_CHARACTERS, MOST_SECRET_CHARACTERS, YEAR_SECONDS
@@ -32,10 +32,8 @@ class UnknownTokenIssuer(NotFound):
     code = "token_issuer_not_found"
 
 
-class TokenIssuerIn(Schema):
+class TokenIssuerIn(Strict):
     """An issuer, and one of `keys` (PEM or JWKS), `keys_url` (of a JWKS document) or `secret` (for HS256)."""
-
-    model_config = ConfigDict(extra="forbid")
 
     name: Claim
     issuer: Annotated[str, Field(max_length=500), AfterValidator(storable)]

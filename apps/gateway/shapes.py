@@ -7,26 +7,16 @@ from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
 from ninja import Field, Schema
-from pydantic import AfterValidator, ConfigDict
+from pydantic import AfterValidator
 
 from apps.gateway.models import Branch, Provider, Route, Target
 from apps.gateway.models.route import MOST_RETRIES
+from menhir.tenancy.fields import Strict, Text
 
 MOST_TARGETS = 50
 MOST_HEADERS = 50
 INT4 = 2**31 - 1
 SMALL = 2**15 - 1
-
-
-def storable(text: str) -> str:
-    """Refuse what the database cannot keep.
-
-    >>> storable("plain")
-    'plain'
-    """
-    if "\x00" in text or any("\ud800" <= character <= "\udfff" for character in text):
-        raise ValueError("contains characters that are no text")
-    return text
 
 
 def base_url(text: str) -> str:
@@ -51,8 +41,8 @@ def header_lines(headers: dict[str, str]) -> dict[str, str]:
     return headers
 
 
-Text = Annotated[str, AfterValidator(storable)]
 Word = Annotated[Text, Field(max_length=60)]
+Slug = Annotated[Word, Field(pattern=r"^[A-Za-z0-9_-]+$")]
 ModelName = Annotated[Text, Field(min_length=1, max_length=200)]
 Url = Annotated[Text, Field(max_length=500), AfterValidator(base_url)]
 Headers = Annotated[dict[Text, Text], Field(max_length=MOST_HEADERS), AfterValidator(header_lines)]
@@ -61,16 +51,10 @@ Kind = Literal["openai", "anthropic", "gemini", "embedder", "extract"]
 Strategy = Literal["priority", "weighted", "least_latency", "least_cost", "fan_out", "classifier"]
 
 
-class Strict(Schema):
-    """A body in which a misspelt member is refused, not dropped."""
-
-    model_config = ConfigDict(extra="forbid")
-
-
 class ProviderIn(Strict):
     """A provider. Its credential is sealed and can never be read again."""
 
-    slug: Annotated[Word, Field(pattern=r"^[A-Za-z0-9_-]+$")]
+    slug: Slug
     kind: Kind
     base_url: Url = ""
     credential: Annotated[Text, Field(max_length=4_000)] = ""
@@ -152,7 +136,7 @@ class TargetOut(Schema):
 class BranchIn(Strict):
     """Where a classifier sends which questions; the last one takes what no other takes."""
 
-    label: Annotated[Word, Field(pattern=r"^[A-Za-z0-9_-]+$")]
+    label: Slug
     route: ModelName
     description: Annotated[Text, Field(max_length=500)] = ""
     matches: Annotated[Text, Field(max_length=500)] = ""

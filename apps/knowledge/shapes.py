@@ -7,29 +7,15 @@ from typing import Annotated, Any, Final, Self
 from uuid import UUID
 
 from ninja import Field, Schema
-from pydantic import AfterValidator, ConfigDict
 
 from apps.knowledge.bodies import TextIn
 from apps.knowledge.models import Collection, Document, Status
 from apps.knowledge.models.collection import DEFAULT_MODEL, NAME_LIMIT_CHARACTERS
 from apps.knowledge.passages import LIMIT_MOST, QUESTION_LIMIT_CHARACTERS, Passage
+from menhir.tenancy.fields import Strict, Text
 
 BATCH_MOST: Final = 1_000
 PAGE_MOST: Final = 500
-
-
-def storable(text: str) -> str:
-    """Refuse what the database cannot keep.
-
-    >>> storable("plain")
-    'plain'
-    """
-    if "\x00" in text or any("\ud800" <= character <= "\udfff" for character in text):
-        raise ValueError("contains characters that are no text")
-    return text
-
-
-Text = Annotated[str, AfterValidator(storable)]
 
 
 class CollectionIn(Schema):
@@ -175,10 +161,8 @@ class BatchOut(Schema):
     documents: list[BatchResult]
 
 
-class SearchIn(Schema):
+class SearchIn(Strict):
     """What to look for."""
-
-    model_config = ConfigDict(extra="forbid")
 
     query: Annotated[Text, Field(min_length=1, max_length=QUESTION_LIMIT_CHARACTERS)]
     limit: Annotated[int, Field(ge=1, le=LIMIT_MOST, strict=True)] = 10

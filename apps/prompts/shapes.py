@@ -7,23 +7,9 @@ from typing import Annotated, Self
 from uuid import UUID
 
 from ninja import Field, Schema
-from pydantic import AfterValidator
 
 from apps.prompts.models import NAME_LIMIT_CHARACTERS, NOTE_LIMIT_CHARACTERS, PRODUCTION, Prompt, Release, ReleaseEvent, Version
-
-
-def storable(text: str) -> str:
-    """Refuse what the database cannot keep.
-
-    >>> storable("plain")
-    'plain'
-    """
-    if "\x00" in text or any("\ud800" <= character <= "\udfff" for character in text):
-        raise ValueError("contains characters that are no text")
-    return text
-
-
-Text = Annotated[str, AfterValidator(storable)]
+from menhir.tenancy.fields import Text
 
 
 class PromptIn(Schema):

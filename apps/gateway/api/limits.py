@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 from uuid import UUID
 
 from django.http import HttpResponse
 from ninja import Router, Schema, Status
-from pydantic import Field, PlainSerializer
+from pydantic import Field
 
 from apps.gateway import limiting
 from menhir.errors import NotFound
 from menhir.metering.limits.models import Limit
+from menhir.tenancy.fields import DecimalString
 from menhir.tenancy.http import TenantRequest, in_tenant, needs
 
 READ: Final = needs("limits:read")
@@ -23,8 +24,6 @@ router = Router(tags=["limits"])
 router.add_decorator(in_tenant, mode="operation")
 
 Amount = Annotated[Decimal, Field(max_digits=30, decimal_places=15)]
-Shown = Annotated[Any, PlainSerializer(lambda amount: format(amount.normalize(), "f"), return_type=str)]
-"""A decimal string: a JSON number would be read as a float."""
 
 
 class LimitIn(Schema):
@@ -47,9 +46,9 @@ class MeterOut(Schema):
     """How far one subject has come in the present window."""
 
     subject: str
-    used: Shown
-    held: Shown
-    remaining: Shown
+    used: DecimalString
+    held: DecimalString
+    remaining: DecimalString
     began_at: datetime | None
     resets_at: datetime | None
 
@@ -60,8 +59,8 @@ class EventOut(Schema):
     subject: str
     percent: int
     at: datetime
-    used: Shown
-    amount: Shown
+    used: DecimalString
+    amount: DecimalString
 
 
 class LimitOut(Schema):
@@ -72,7 +71,7 @@ class LimitOut(Schema):
     subject_id: str
     metric: str
     period: str
-    amount: Shown
+    amount: DecimalString
     created_at: datetime
 
     @classmethod

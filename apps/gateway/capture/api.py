@@ -9,16 +9,16 @@ from uuid import UUID
 from django.db.models import Exists, OuterRef
 from django.http import HttpResponse
 from ninja import Field, Query, Router, Schema
-from pydantic import AfterValidator, ConfigDict, PlainSerializer
 
 from apps.gateway.capture.models import LONGEST_DAYS, Capture, CapturePolicy
 from apps.gateway.cursor import Cursor
 from apps.gateway.guardrails.models import GuardrailEvent
-from apps.gateway.guardrails.shapes import EventOut, storable
+from apps.gateway.guardrails.shapes import EventOut
 from apps.gateway.models.route import Route
 from menhir import audit
 from menhir.errors import Invalid, NotFound
 from menhir.metering.models import Call, Settlement
+from menhir.tenancy.fields import DecimalString, Strict, Text
 from menhir.tenancy.http import TenantRequest, in_tenant, needs
 
 READ: Final = needs("calls:read")
@@ -31,9 +31,6 @@ OUTCOMES: Final = ("completed", "failed", "cancelled", "interrupted", "unsettled
 
 router = Router(tags=["calls"])
 router.add_decorator(in_tenant, mode="operation")
-
-Word = Annotated[str, AfterValidator(storable)]
-Money = Annotated[Any, PlainSerializer(lambda amount: format(amount.normalize(), "f"), return_type=str)]
 
 
 class SettledOut(Schema):
@@ -50,7 +47,7 @@ class SettledOut(Schema):
     cached_input_tokens: int
     reasoning_tokens: int
     usage_source: str
-    cost: Money
+    cost: DecimalString
     first_token_ms: int | None
     latency_ms: int | None
     error_code: str | None
@@ -97,12 +94,10 @@ class CallPage(Schema):
     next: str | None
 
 
-class PolicyIn(Schema):
+class PolicyIn(Strict):
     """Whether texts are kept; with `route` for that route alone, and before what is said for all."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    route: Annotated[Word, Field(max_length=200)] = ""
+    route: Annotated[Text, Field(max_length=200)] = ""
     enabled: bool = True
     keep_days: Annotated[int, Field(ge=1, le=LONGEST_DAYS, strict=True)] = 30
     redact: bool = True
@@ -118,9 +113,9 @@ class PolicyPage(Schema):
 def list_calls(
     request: TenantRequest,
     since: Annotated[datetime | None, Query(description="7 days ago when left out")] = None,
-    model: Word | None = None,
+    model: Text | None = None,
     key: UUID | None = None,
-    outcome: Word | None = None,
+    outcome: Text | None = None,
     limit: Annotated[int, Query(ge=1, le=MOST_CALLS)] = 50,
     cursor: str | None = None,
 ) -> CallPage:
@@ -188,7 +183,7 @@ def put_policy(request: TenantRequest, body: PolicyIn) -> PolicyIn:
 
 
 @router.delete("/capture", response={204: None}, auth=WRITE)
-def delete_policy(request: TenantRequest, route: Word = "") -> HttpResponse:
+def delete_policy(request: TenantRequest, route: Text = "") -> HttpResponse:
     """Forget what was said about a route, or about all."""
     policy = CapturePolicy.objects.within(request.tenant).filter(route=route).first()
     if policy is None:

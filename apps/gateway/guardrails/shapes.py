@@ -7,20 +7,21 @@ from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
 from ninja import Field, Schema
-from pydantic import AfterValidator, ConfigDict
+from pydantic import AfterValidator
 
 from apps.gateway.guardrails.kinds import MOST_STORED_CHARACTERS
 from apps.gateway.guardrails.models import MOST_POSITION, Guardrail, GuardrailEvent
+from menhir.tenancy.fields import Strict, Text
 
 Kind = Literal["regex", "pii", "size", "models", "moderation", "webhook"]
 Stage = Literal["before", "after", "both"]
 Action = Literal["block", "redact", "flag"]
 
 
-def storable(value: Any) -> Any:
-    """Refuse what the database cannot keep: U+0000, halves of surrogate pairs, and more than anybody writes by hand.
+def storable_settings(value: dict[str, Any]) -> dict[str, Any]:
+    """Refuse what the database cannot keep, however deep it is: U+0000, halves of surrogate pairs, and more than anybody writes by hand.
 
-    >>> storable({"patterns": ["a"]})
+    >>> storable_settings({"patterns": ["a"]})
     {'patterns': ['a']}
     """
     written = repr(value)
@@ -29,17 +30,15 @@ def storable(value: Any) -> Any:
     return value
 
 
-Word = Annotated[str, AfterValidator(storable)]
-Settings = Annotated[dict[str, Any], AfterValidator(storable)]
+Word = Annotated[Text, Field(max_length=MOST_STORED_CHARACTERS)]
+Settings = Annotated[dict[str, Any], AfterValidator(storable_settings)]
 Routes = Annotated[list[Word], Field(max_length=200)]
 Keys = Annotated[list[UUID], Field(max_length=200)]
 Position = Annotated[int, Field(ge=0, le=MOST_POSITION, strict=True)]
 
 
-class GuardrailIn(Schema):
+class GuardrailIn(Strict):
     """A new guardrail. `routes` and `keys` are whose calls it watches; empty for all."""
-
-    model_config = ConfigDict(extra="forbid")
 
     name: Word
     kind: Kind
@@ -53,10 +52,8 @@ class GuardrailIn(Schema):
     enabled: bool = True
 
 
-class GuardrailChange(Schema):
+class GuardrailChange(Strict):
     """What shall be different about a guardrail; what is left out stays."""
-
-    model_config = ConfigDict(extra="forbid")
 
     stage: Stage | None = None
     action: Action | None = None
@@ -99,10 +96,8 @@ class GuardrailPage(Schema):
     guardrails: list[GuardrailOut]
 
 
-class CheckIn(Schema):
+class CheckIn(Strict):
     """A text to be tried on the guardrails, as a request or as an answer."""
-
-    model_config = ConfigDict(extra="forbid")
 
     text: Annotated[str, Field(max_length=MOST_STORED_CHARACTERS)]
     stage: Literal["before", "after"] = "before"

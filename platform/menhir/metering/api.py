@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
 from ninja import Query, Router, Schema
-from pydantic import PlainSerializer
 
 from menhir.metering import usage
+from menhir.tenancy.fields import DecimalString
 from menhir.tenancy.http import TenantRequest, in_tenant, needs
 
 DEFAULT_DAYS = 30
 
 router = Router(tags=["Usage"])
 router.add_decorator(in_tenant, mode="operation")
-
-Money = Annotated[Any, PlainSerializer(lambda amount: format(amount.normalize(), "f"), return_type=str)]
-"""USD as a decimal string: a JSON number would be read as a float."""
 
 
 class UsedOut(Schema):
@@ -33,7 +30,7 @@ class UsedOut(Schema):
     cached_input_tokens: int
     output_tokens: int
     reasoning_tokens: int
-    cost: Money
+    cost: DecimalString
     first_token_ms_p95: float | None
 
 
