@@ -9,10 +9,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-import orjson
-
 from apps.gateway.upstreams.anthropic.parts import blocks_of
-from apps.gateway.upstreams.openai.request import refuse
+from apps.gateway.upstreams.openai.request import arguments_of, refuse
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -99,21 +97,6 @@ def id_of(call: str) -> str:
     'functions_now_0'
     """
     return BEYOND_IDS.sub("_", call)
-
-
-def arguments_of(text: str) -> dict[str, object]:
-    """Give the arguments of a call as an object; what a model once wrote that is none stays readable for the next.
-
-    >>> arguments_of(""), arguments_of('{"a": 1}'), arguments_of('{"a": ')
-    ({}, {'a': 1}, {'arguments': '{"a": '})
-    """
-    if not text.strip():
-        return {}
-    try:
-        arguments = orjson.loads(text)
-    except orjson.JSONDecodeError:
-        return {"arguments": text}
-    return arguments if isinstance(arguments, dict) else {"arguments": arguments}
 
 
 def _trim(blocks: list[Block]) -> None:

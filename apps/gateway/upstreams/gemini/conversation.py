@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from apps.gateway.upstreams.gemini.parts import parts_of, signature_of
-from apps.gateway.upstreams.openai.request import refuse, text_of
+from apps.gateway.upstreams.openai.request import arguments_of, refuse, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -93,18 +93,3 @@ def _response(message: Message) -> dict[str, Any]:
     except orjson.JSONDecodeError:
         return {"output": text}
     return said if isinstance(said, dict) else {"output": text}
-
-
-def arguments_of(text: str) -> dict[str, Any]:
-    """Give the arguments of a call as an object; what a model once wrote that is none stays readable for the next.
-
-    >>> arguments_of(""), arguments_of('{"a": 1}'), arguments_of('{"a": ')
-    ({}, {'a': 1}, {'arguments': '{"a": '})
-    """
-    if not text.strip():
-        return {}
-    try:
-        arguments = orjson.loads(text)
-    except orjson.JSONDecodeError:
-        return {"arguments": text}
-    return arguments if isinstance(arguments, dict) else {"arguments": arguments}

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import msgspec
+import orjson
 
 from apps.gateway.errors import UpstreamRefused
 
@@ -148,6 +149,21 @@ def part_text(part: Part) -> str:
     """Give the text of a part, if it has one."""
     text = part.get("text") or part.get("refusal")
     return text if isinstance(text, str) else ""
+
+
+def arguments_of(text: str) -> dict[str, Any]:
+    """Give the arguments of a call as an object; what a model once wrote that is none stays readable for the next.
+
+    >>> arguments_of(""), arguments_of('{"a": 1}'), arguments_of('{"a": ')
+    ({}, {'a': 1}, {'arguments': '{"a": '})
+    """
+    if not text.strip():
+        return {}
+    try:
+        arguments = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return {"arguments": text}
+    return arguments if isinstance(arguments, dict) else {"arguments": arguments}
 
 
 def string(part: Part, name: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
-import orjson
+from apps.gateway.upstreams.openai.request import arguments_of
 
 STOPPED: Final = {
     "stop": "end_turn",
@@ -93,21 +93,6 @@ def thoughts_of(said: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [{"type": "thinking", "thinking": text, "signature": ""}] if isinstance(text, str) and text else []
 
 
-def arguments(text: str) -> dict[str, Any]:
-    """Read a call's arguments; what is no object is handed over as the text it was.
-
-    >>> arguments(""), arguments('{"a": 1}'), arguments('{"a"')
-    ({}, {'a': 1}, {'arguments': '{"a"'})
-    """
-    if not text:
-        return {}
-    try:
-        read = orjson.loads(text)
-    except orjson.JSONDecodeError:
-        return {"arguments": text}
-    return read if isinstance(read, dict) else {"arguments": read}
-
-
 def _content(said: Mapping[str, Any]) -> list[dict[str, Any]]:
     content = thoughts_of(said)
     content += [{"type": "text", "text": text} for text in _texts(said)]
@@ -115,7 +100,7 @@ def _content(said: Mapping[str, Any]) -> list[dict[str, Any]]:
     for call in calls if isinstance(calls, list) else ():
         function = call.get("function") if isinstance(call, dict) else None
         if isinstance(function, dict):
-            given = arguments(str(function.get("arguments") or ""))
+            given = arguments_of(str(function.get("arguments") or ""))
             content.append({"type": "tool_use", "id": str(call.get("id") or ""), "name": str(function.get("name") or ""), "input": given})
     return content
 
