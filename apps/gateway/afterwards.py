@@ -10,7 +10,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Coroutine, Iterable
 
 log = logging.getLogger(__name__)
 
@@ -27,8 +27,13 @@ def begin(work: Coroutine[Any, Any, None], *, name: str) -> asyncio.Task[None]:
 
 async def done(*, within_seconds: float) -> None:
     """Wait for what was begun; what takes longer is cancelled, and settles what it knows."""
+    await over(_running, within_seconds=within_seconds)
+
+
+async def over(tasks: Iterable[asyncio.Task[None]], *, within_seconds: float) -> None:
+    """Wait for those of these tasks that run on this loop; those that are not in time are cancelled, and seen to end."""
     loop = asyncio.get_running_loop()
-    mine = {task for task in _running if task.get_loop() is loop}
+    mine = {task for task in tasks if task.get_loop() is loop}
     if mine:
         _, late = await asyncio.wait(mine, timeout=within_seconds)
         for task in late:

@@ -21,6 +21,7 @@ import msgspec
 import orjson
 import structlog
 
+from apps.gateway import afterwards
 from apps.gateway.cache.flight import Flight, Follower, follow
 from apps.gateway.cache.recording import OK, Recording
 from apps.gateway.errors import KeyReused, MalformedKey
@@ -271,12 +272,7 @@ async def _give_back(key: Key, claim: UUID) -> None:
 
 async def released(*, within_seconds: float) -> None:
     """Wait until every key that is being given back is; those that are not in time are left to be taken over."""
-    loop = asyncio.get_running_loop()
-    tasks = {task for task in _releasing if task.get_loop() is loop}
-    if tasks:
-        _done, late = await asyncio.wait(tasks, timeout=within_seconds)
-        for task in late:
-            task.cancel()
+    await afterwards.over(_releasing, within_seconds=within_seconds)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import asyncio
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from apps.gateway import afterwards
 from apps.gateway.cache.recording import Recording
 from apps.gateway.hangup import HungUp, Watch
 
@@ -124,10 +125,4 @@ async def follow(flight: Flight[R], follower: Follower, gone: Gone) -> None:
 
 async def landed(*, within_seconds: float) -> None:
     """Wait until every flight of this loop is over; those that are not in time are cut short."""
-    loop = asyncio.get_running_loop()
-    flying = {task for task in _running if task.get_loop() is loop}
-    if flying:
-        _done, late = await asyncio.wait(flying, timeout=within_seconds)
-        for task in late:
-            task.cancel()
-        await asyncio.gather(*late, return_exceptions=True)
+    await afterwards.over(_running, within_seconds=within_seconds)
