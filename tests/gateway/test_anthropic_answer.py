@@ -16,15 +16,16 @@ from apps.gateway.errors import (
     UpstreamRefused,
     UpstreamUnauthorized,
 )
-from apps.gateway.sse import EventSplitter, data_of
+from apps.gateway.sse import data_of
 from apps.gateway.upstreams.anthropic.decode import whole
 from apps.gateway.upstreams.anthropic.encode import ANSWER_TOOL
 from apps.gateway.upstreams.anthropic.errors import error_of
 from apps.gateway.upstreams.anthropic.stream import Stream
 from apps.gateway.wire import usage_of
 
-from peers import claude
+from peers import claude, translating
 from peers.script import Orders, words_of
+from peers.translating import chunks
 
 USAGE = {
     "input_tokens": 10,
@@ -128,19 +129,7 @@ def test_an_error_in_place_of_a_message():
 
 
 def translated(pieces, *, by_tool=False):
-    stream = Stream(by_tool=by_tool, provider="claude", model="claude-x", created=5)
-    splitter = EventSplitter()
-    said = b"".join(stream.take(data_of(event)) for piece in pieces for event in splitter.feed(piece))
-    if splitter.rest:
-        said += stream.take(data_of(splitter.rest))
-    return said + stream.end()
-
-
-def chunks(said):
-    splitter = EventSplitter()
-    events = [data for event in splitter.feed(said) if (data := data_of(event)) is not None]
-    assert not splitter.rest
-    return [data.decode() if data == b"[DONE]" else orjson.loads(data) for data in events]
+    return translating.translated(Stream(by_tool=by_tool, provider="claude", model="claude-x", created=5), pieces)
 
 
 BLOCKS = [

@@ -16,13 +16,13 @@ from apps.gateway.errors import (
     UpstreamCut,
     UpstreamDown,
 )
-from apps.gateway.sse import EventSplitter, data_of
 from apps.gateway.upstreams.gemini import decode, embeddings
 from apps.gateway.upstreams.gemini.stream import Stream
 from apps.gateway.wire import usage_of
 
-from peers import gemini, gemini_rules
+from peers import gemini, gemini_rules, translating
 from peers.script import Orders
+from peers.translating import chunks
 
 USAGE = {
     "promptTokenCount": 100,
@@ -170,19 +170,7 @@ def test_embeddings():
 
 
 def translated(pieces):
-    stream = Stream(provider="google", model="m", request_id="req-1", created=5)
-    splitter = EventSplitter()
-    said = b"".join(stream.take(data_of(event)) for piece in pieces for event in splitter.feed(piece))
-    if splitter.rest:
-        said += stream.take(data_of(splitter.rest))
-    return said + stream.end()
-
-
-def chunks(said):
-    splitter = EventSplitter()
-    events = [data for event in splitter.feed(said) if (data := data_of(event)) is not None]
-    assert not splitter.rest
-    return [data.decode() if data == b"[DONE]" else orjson.loads(data) for data in events]
+    return translating.translated(Stream(provider="google", model="m", request_id="req-1", created=5), pieces)
 
 
 def events(*, count=1, calls=0, signs=True, **orders):

@@ -22,7 +22,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import uvloop
 from aiohttp import web
@@ -32,6 +32,7 @@ if __name__ == "__main__":  # run by itself: its own folder is on the path, and 
 from peers import beside, claude, gemini, said
 from peers.script import DIMENSIONS, Orders, encoded, orders_of, prompt_tokens, script, usage_of, vector_of, words_of
 from peers.sending import half, send
+from peers.threaded import Threaded
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -212,15 +213,12 @@ def refusal(status: int, orders: Orders) -> web.Response:
     return web.json_response({"error": error}, status=status, headers=headers)
 
 
-class Upstream:
+class Upstream(Threaded):
     """The peer in a thread of its own, with a fresh port."""
 
     def __init__(self) -> None:
+        super().__init__(uvloop.new_event_loop())
         self.peer = Peer()
-        self.port = 0
-        self._loop = uvloop.new_event_loop()
-        self._ready = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
 
     @property
     def base_url(self) -> str:
@@ -234,15 +232,6 @@ class Upstream:
     def stats(self) -> Stats:
         return self.peer.stats
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        self._ready.wait(10)
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
-
     def reset(self) -> None:
         """Forget what was counted."""
         self.peer.forget()
@@ -252,14 +241,8 @@ class Upstream:
         with self.peer.changed:
             return self.peer.changed.wait_for(lambda: condition(self.stats), seconds)
 
-    def _run(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        runner = self._loop.run_until_complete(listen(self.peer, "127.0.0.1", 0))
-        self.port = runner.addresses[0][1]
-        self._ready.set()
-        self._loop.run_forever()
-        self._loop.run_until_complete(runner.cleanup())
-        self._loop.close()
+    async def listen(self) -> web.AppRunner:
+        return await listen(self.peer, "127.0.0.1", 0)
 
 
 async def listen(peer: Peer, host: str, port: int) -> web.AppRunner:

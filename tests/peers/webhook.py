@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import json
-import threading
 from collections.abc import Callable
-from typing import Any, Self
+from typing import Any
 
 from aiohttp import web
 
 from peers.sending import drop
+from peers.threaded import Threaded
 
 
-class Webhook:
+class Webhook(Threaded):
     """The peer in a thread of its own. `answer` makes a reply of what was sent."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.asked: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
         self.bodies: list[bytes] = []
@@ -26,23 +27,10 @@ class Webhook:
         self.status = 200
         self.cuts = False
         self.answer: Callable[[dict[str, Any]], object] = lambda _data: {"verdict": "allow"}
-        self.port = 0
-        self._loop = asyncio.new_event_loop()
-        self._ready = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}/judge"
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        self._ready.wait(10)
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
 
     async def _judge(self, request: web.Request) -> web.StreamResponse:
         self.at_once += 1
@@ -64,15 +52,10 @@ class Webhook:
         finally:
             self.at_once -= 1
 
-    def _run(self) -> None:
-        asyncio.set_event_loop(self._loop)
+    async def listen(self) -> web.AppRunner:
         app = web.Application(client_max_size=64 * 1024 * 1024)
         app.router.add_post("/judge", self._judge)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-        self._loop.run_until_complete(runner.setup())
-        self._loop.run_until_complete(web.TCPSite(runner, "127.0.0.1", 0).start())
-        self.port = runner.addresses[0][1]
-        self._ready.set()
-        self._loop.run_forever()
-        self._loop.run_until_complete(runner.cleanup())
-        self._loop.close()
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        return runner
