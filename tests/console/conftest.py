@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 
 from apps.assistants.models import Assistant
-from apps.gateway.models import Provider, Route
+from apps.gateway.models import Guardrail, Provider, Route
 from apps.knowledge.models import Collection, Document
 from apps.prompts.models import Prompt
 from menhir.metering.limits.models import Limit
@@ -62,6 +62,12 @@ class Console:
                 "limits/new",
                 f"limits/{self.limit_id}/",
                 f"limits/{self.limit_id}/remove",
+                "guardrails/",
+                "guardrails/?sort=-kind",
+                "guardrails/new",
+                *(f"guardrails/new?kind={kind}" for kind in Guardrail.Kind.values),
+                "guardrails/no-addresses/",
+                "guardrails/no-addresses/remove",
                 "keys/",
                 "keys/new",
                 f"keys/{self.key.id}/revoke",
@@ -110,6 +116,8 @@ def console(alice: Person) -> Console:
         provider.save()
         route = Route.objects.create(tenant=tenant, name="small")
         route.lead_to((provider, "small-1"))
+        settings = {"kinds": ["email", "iban"]}
+        Guardrail.create(tenant, name="no-addresses", kind="pii", action="redact", settings=settings, routes=["small"], by=by)
         limit = Limit.set(tenant, subject="user", subject_id="carol", metric="parallel", amount=Decimal(3))
         membership = Membership.objects.within(tenant).get(user=alice.user)
     return Console(alice, key, prompt, collection, document, membership.id, limit.id, route.id)

@@ -5,12 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Final
 
-from asgiref.sync import async_to_sync
 from django.http import HttpResponse
 from ninja import Query, Router, Status
 
 from apps.gateway.cursor import Cursor
-from apps.gateway.guardrails.guard import guard_of
 from apps.gateway.guardrails.models import Guardrail, GuardrailEvent
 from apps.gateway.guardrails.shapes import (
     CheckedOut,
@@ -24,7 +22,7 @@ from apps.gateway.guardrails.shapes import (
     GuardrailPage,
     Word,
 )
-from apps.gateway.guardrails.trial import trial
+from apps.gateway.guardrails.trial import try_text
 from menhir.errors import NotFound
 from menhir.tenancy.http import TenantRequest, in_tenant, needs
 
@@ -58,9 +56,8 @@ def create_guardrail(request: TenantRequest, body: GuardrailIn) -> Status[Guardr
 @router.post("/guardrails/check", response=CheckOut, auth=WRITE)
 def check_text(request: TenantRequest, body: CheckIn) -> CheckOut:
     """Try a text on the guardrails (or on one of them): nothing is called, and nothing is kept."""
-    found = Guardrail.objects.within(request.tenant).filter(enabled=True)
-    chosen = [_guardrail(request, body.guardrail)] if body.guardrail is not None else list(found)
-    tried = async_to_sync(trial)([guard_of(guardrail) for guardrail in chosen], body.text, stage=body.stage, by=request.principal)
+    only = _guardrail(request, body.guardrail) if body.guardrail is not None else None
+    tried = try_text(request.tenant, body.text, stage=body.stage, only=only, by=request.principal)
     return CheckOut(
         verdict="block" if tried.blocked_by is not None else "allow",
         blocked_by=tried.blocked_by,

@@ -8,13 +8,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
+from asgiref.sync import async_to_sync
+
 from apps.gateway.call import Call
 from apps.gateway.errors import GuardrailError
 from apps.gateway.guardrails.events import Note
-from apps.gateway.guardrails.guard import Guard
+from apps.gateway.guardrails.guard import Guard, guard_of
 from apps.gateway.guardrails.guarding import CallGuard
+from apps.gateway.guardrails.models import Guardrail
 from apps.gateway.guardrails.texts import Place
 from menhir.postgres.ids import uuid7
+from menhir.tenancy.models import Tenant
 from menhir.tenancy.principal import Principal
 
 
@@ -26,6 +30,12 @@ class Tried:
     blocked_by: str | None
     notes: Sequence[Note]
     skipped: list[str]
+
+
+def try_text(tenant: Tenant, text: str, *, stage: Literal["before", "after"], only: Guardrail | None = None, by: Principal) -> Tried:
+    """Try a text on a tenant's guardrails that are switched on, or on one of them, on or off; runs inside the tenant's transaction."""
+    chosen = [only] if only is not None else list(Guardrail.objects.within(tenant).filter(enabled=True))
+    return async_to_sync(trial)([guard_of(guardrail) for guardrail in chosen], text, stage=stage, by=by)
 
 
 async def trial(guards: Sequence[Guard], text: str, *, stage: Literal["before", "after"], by: Principal) -> Tried:
