@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Final, Self
 from uuid import UUID
 
 from django.http import HttpResponse
 from ninja import Field, Router, Schema, Status
 from pydantic import AfterValidator
 
-from menhir import audit
-from menhir.errors import Conflict, NotFound
+from apps.assistants.admitting import delete_issuer, put_issuer
+from menhir.errors import NotFound
 from menhir.tenancy.fields import Strict, storable
 from menhir.tenancy.http import TenantRequest, in_tenant, needs
 from menhir.tenancy.models import TokenIssuer
 from menhir.tenancy.models.issuer import LONGEST_LEEWAY_SECONDS, MOST_KEY_CHARACTERS, MOST_SECRET_CHARACTERS, YEAR_SECONDS
 
 KEYS: Final = needs("keys:write")
-MOST_ISSUERS: Final = 50
 
 router = Router(tags=["token issuers"])
 router.add_decorator(in_tenant, mode="operation")
@@ -89,11 +88,8 @@ def list_token_issuers(request: TenantRequest) -> TokenIssuerList:
 @router.post("/token-issuers", response={201: TokenIssuerOut}, auth=KEYS)
 def create_token_issuer(request: TenantRequest, body: TokenIssuerIn) -> Status[TokenIssuerOut]:
     """Accept the tokens of an issuer. `audience` is `menhir:<tenant>` when it is left out."""
-    if TokenIssuer.objects.within(request.tenant).count() >= MOST_ISSUERS:
-        raise Conflict(f"A tenant has at most {MOST_ISSUERS} token issuers.")
     issuer = TokenIssuer(tenant=request.tenant, created_by_id=request.principal.user_id)
-    _configure(issuer, body)
-    _record(request, "created", issuer)
+    put_issuer(issuer, body.model_dump(exclude={"secret"}), secret=body.secret, by=request.principal)
     return Status(201, TokenIssuerOut.of(issuer))
 
 
@@ -107,27 +103,15 @@ def get_token_issuer(request: TenantRequest, issuer_id: UUID) -> TokenIssuerOut:
 def change_token_issuer(request: TenantRequest, issuer_id: UUID, body: TokenIssuerIn) -> TokenIssuerOut:
     """Replace what is said of an issuer; a shared secret that is left out stays as it is while no other key is given."""
     issuer = _issuer(request, issuer_id)
-    _configure(issuer, body)
-    _record(request, "changed", issuer)
+    put_issuer(issuer, body.model_dump(exclude={"secret"}), secret=body.secret, by=request.principal)
     return TokenIssuerOut.of(issuer)
 
 
 @router.delete("/token-issuers/{issuer_id}", response={204: None}, auth=KEYS)
 def delete_token_issuer(request: TenantRequest, issuer_id: UUID) -> HttpResponse:
     """Accept its tokens no more, anywhere, within a second."""
-    issuer = _issuer(request, issuer_id)
-    _record(request, "deleted", issuer)
-    issuer.delete()
+    delete_issuer(_issuer(request, issuer_id), by=request.principal)
     return HttpResponse(status=204)
-
-
-def _configure(issuer: TokenIssuer, body: TokenIssuerIn) -> None:
-    given: dict[str, Any] = body.dict(exclude={"secret"})
-    for name, value in given.items():
-        setattr(issuer, name, value)
-    if body.secret or body.keys or body.keys_url:
-        issuer.set_secret(body.secret)
-    issuer.keep()
 
 
 def _issuer(request: TenantRequest, issuer_id: UUID) -> TokenIssuer:
@@ -135,8 +119,3 @@ def _issuer(request: TenantRequest, issuer_id: UUID) -> TokenIssuer:
     if issuer is None:
         raise UnknownTokenIssuer
     return issuer
-
-
-def _record(request: TenantRequest, verb: str, issuer: TokenIssuer) -> None:
-    detail = {"name": issuer.name, "issuer": issuer.issuer, "audience": issuer.audience}
-    audit.record(request.principal, verb=f"tokenissuer.{verb}", noun="tokenissuer", noun_id=issuer.id, detail=detail)

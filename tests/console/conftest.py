@@ -14,7 +14,7 @@ from apps.gateway.models import Guardrail, Provider, Route
 from apps.knowledge.models import Collection, Document
 from apps.prompts.models import Prompt
 from menhir.metering.limits.models import Limit
-from menhir.tenancy.models import ApiKey, Membership
+from menhir.tenancy.models import ApiKey, Membership, TokenIssuer
 from menhir.tenancy.transaction import tenant_transaction
 
 from stage.cast import Person
@@ -34,6 +34,7 @@ class Console:
     membership_id: UUID
     limit_id: UUID
     route_id: UUID
+    issuer_id: UUID
 
     def at(self, path: str = "") -> str:
         return f"/t/{self.owner.tenant.slug}/console/{path}"
@@ -71,6 +72,10 @@ class Console:
                 "keys/",
                 "keys/new",
                 f"keys/{self.key.id}/revoke",
+                "end-users/",
+                "end-users/new",
+                f"end-users/{self.issuer_id}/",
+                f"end-users/{self.issuer_id}/remove",
                 "people/",
                 "people/new",
                 f"people/{self.membership_id}/remove",
@@ -116,11 +121,14 @@ def console(alice: Person) -> Console:
         provider.save()
         route = Route.objects.create(tenant=tenant, name="small")
         route.lead_to((provider, "small-1"))
+        login = "https://login.example.com/"
+        issuer = TokenIssuer(tenant=tenant, name="Sign-in", issuer=login, algorithms=["RS256"], keys_url=f"{login}jwks.json")
+        issuer.keep()
         settings = {"kinds": ["email", "iban"]}
         Guardrail.create(tenant, name="no-addresses", kind="pii", action="redact", settings=settings, routes=["small"], by=by)
         limit = Limit.set(tenant, subject="user", subject_id="carol", metric="parallel", amount=Decimal(3))
         membership = Membership.objects.within(tenant).get(user=alice.user)
-    return Console(alice, key, prompt, collection, document, membership.id, limit.id, route.id)
+    return Console(alice, key, prompt, collection, document, membership.id, limit.id, route.id, issuer.id)
 
 
 def words(response: Any) -> str:

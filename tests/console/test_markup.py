@@ -11,7 +11,7 @@ from apps.knowledge.models import Collection, Document
 from apps.prompts.models import Prompt
 from menhir.metering.limits.models import Limit
 from menhir.postgres.ids import uuid7
-from menhir.tenancy.models import ApiKey, Tenant
+from menhir.tenancy.models import ApiKey, Tenant, TokenIssuer
 from menhir.tenancy.transaction import tenant_transaction
 
 EVIL = "\"'><script>alert(1)</script><img src=x onerror=alert(2)>{{ 7|add:7 }}"
@@ -30,6 +30,7 @@ def infested(console: Console) -> Console:
         Assistant.objects.within(tenant).update(name=EVIL, description=EVIL)
         Collection.objects.within(tenant).update(name=EVIL)
         Document.objects.within(tenant).update(title=EVIL, external_id=EVIL, filename=EVIL, failure=EVIL, status="failed", text=EVIL)
+        TokenIssuer.objects.within(tenant).update(name=EVIL[:80], issuer=EVIL)
         Limit.objects.within(tenant).update(subject_id=EVIL)
         talk = Conversation.objects.create(tenant=tenant, owner=console.owner.user, title=EVIL, model="assistant:docs")
         asked = talk.messages.create(tenant=tenant, author="user", text=EVIL)
