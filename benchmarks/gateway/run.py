@@ -94,11 +94,14 @@ def menhir(page: Page, installed: ours.Installation, folder: Path, options: argp
         ours.everything_on(url, key)
         seen = page.of("Menhir, everything on")
         measure(seen, url, options, pid=pid, key=key, at_once=AT_ONCE, beside=installed.postmaster)
-        page.open_stream_kb = open_stream_kb(url, pid, key)
         wrk(endpoint(url), core=LOAD_CORE, connections=32, seconds=1, script=REQUEST, key=key, model=ours.CACHED_MODEL)
         for connections in CONNECTIONS:
             hits = page.of("Menhir, exact cache hit")
             hits.loads[connections] = costed(lambda n=connections: load(url, n, options, key=key, model=ours.CACHED_MODEL), pid)
+    with ours.running(installed, folder, core=GATEWAY_CORE) as (url, pid):
+        wrk(endpoint(url), core=LOAD_CORE, connections=32, seconds=WARM_UP_SECONDS, script=REQUEST, key=key)
+        streams(endpoint(url), core=LOAD_CORE, at_once=20, script=STREAMS, key=key, rounds=1)
+        page.open_stream_kb = open_stream_kb(url, pid, key)
     pin(installed.postmaster, GATEWAY_CORE)
     with ours.running(installed, folder, core=GATEWAY_CORE) as (url, pid):
         measure(page.of("Menhir, PostgreSQL on the same core"), url, options, pid=pid, key=key, beside=installed.postmaster)
@@ -185,7 +188,7 @@ def load(url: str, connections: int, options: argparse.Namespace, *, key: str, m
 
 
 def open_stream_kb(url: str, pid: int, key: str, *, count: int = 1_000) -> float:
-    """Memory of one open stream: what the process holds more while so many are open than before they began."""
+    """Memory of one open stream: what a process that is warm, and never had so many, holds more while they are open."""
     before = resident_mb(pid)
     command = ["taskset", "-c", str(LOAD_CORE), sys.executable, str(STREAMS), endpoint(url), "--at-once", str(count), "--rounds", "2"]
     most = before
