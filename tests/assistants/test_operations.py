@@ -199,7 +199,7 @@ def test_embeddings_come_in_the_form_that_was_asked_for(acmes: Company, form: st
         wanted = [pytest.approx(value, abs=1e-6) for value in vector_of(text, 8)]
         assert floats["data"][number]["embedding"] == wanted
         assert list(struct.unpack("<8f", base64.b64decode(packed["data"][number]["embedding"]))) == wanted
-    assert packed["usage"] == floats["usage"]
+    assert floats["usage"] == {"prompt_tokens": 2, "total_tokens": 2}  # the others may come from the cache, which uses none
     client = acmes.client("inference").embeddings
     assert client.create(model="vectors", input="a", dimensions=8).data[0].embedding == [
         pytest.approx(x, abs=1e-6) for x in vector_of("a", 8)

@@ -138,7 +138,7 @@ def test_a_token_issuer_is_made_in_the_chosen_tenant(console: Console, olga: Cli
     choose(olga, console)
     given = {
         "name": "Login",
-        "issuer": "https://login.example.com/",
+        "issuer": "https://sign-in.example.com/",
         "algorithms": "HS256",
         "user_claim": "sub",
         "scope_value": "inference",
@@ -149,16 +149,16 @@ def test_a_token_issuer_is_made_in_the_chosen_tenant(console: Console, olga: Cli
     typed = "typed by an operator, long enough to be one"
     assert olga.post(reverse("admin:tenancy_tokenissuer_add"), {**given, "secret": typed}).status_code == 302
     with tenant_transaction(console.owner.tenant):
-        issuer = TokenIssuer.objects.within(console.owner.tenant).get()
+        issuer = TokenIssuer.objects.within(console.owner.tenant).get(issuer=given["issuer"])
     assert (issuer.has_secret, issuer.audience) == (True, f"menhir:{console.owner.tenant.slug}")
     page = reverse("admin:tenancy_tokenissuer_change", args=[issuer.id])
     assert typed not in words(olga.get(page))
     assert olga.post(page, {**given, "audience": "menhir:globex"}).status_code == 200
     assert olga.post(page, {**given, "name": "Sign-in", "audience": issuer.audience}).status_code == 302
     with tenant_transaction(console.owner.tenant):
-        again = TokenIssuer.objects.within(console.owner.tenant).get()
+        again = TokenIssuer.objects.within(console.owner.tenant).get(issuer=given["issuer"])
         assert (again.name, bytes(again.sealed)) == ("Sign-in", bytes(issuer.sealed))
-        assert Entry.objects.within(console.owner.tenant).filter(noun="tokenissuer").count() == 2
+        assert Entry.objects.within(console.owner.tenant).filter(noun="tokenissuer", noun_id=issuer.id).count() == 2
 
 
 def test_a_limit_is_set_in_the_chosen_tenant_and_nonsense_is_refused(console: Console, olga: Client) -> None:

@@ -16,6 +16,7 @@ from stage.served import Served
 
 # Many small requests for each endpoint, the same in each run: a failure can be looked at.
 THOROUGH = settings(max_examples=12, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+LONGEST_URL = 32 * 1024
 DESCRIBED = schemathesis.openapi.from_dict(json.loads(json.dumps(api.get_openapi_schema(), default=str)))
 OPERATIONS = {operation.label: operation for operation in (found.ok() for found in DESCRIBED.get_all_operations())}
 
@@ -35,7 +36,8 @@ def test_no_answer_is_our_fault(label: str, server: Served, alice: Person) -> No
         def asked(case: schemathesis.Case) -> None:
             answer = case.call(base_url=server.base_url, headers=headers)
             assert answer.status_code < 500, f"{case.as_curl_command()}\n{answer.text}"
-            if answer.status_code >= 400:
+            # A head that is too long is refused by the server itself, before there is anybody who could say it in JSON.
+            if answer.status_code >= 400 and len(answer.request.url) < LONGEST_URL:
                 assert answer.headers["content-type"] == ["application/problem+json"], case.as_curl_command()
                 assert answer.json()["status"] == answer.status_code
 
