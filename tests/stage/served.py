@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 import uvicorn
+from django.db import connection
 
 from peers.upstream import Upstream
 
@@ -42,6 +43,8 @@ def server() -> Iterator[Served]:
     yield server
     server.should_exit = True
     thread.join(30)
+    # Its threads have taken connections and will never give them back: after some files of tests the pool would be empty.
+    connection.close_pool()
 
 
 @pytest.fixture(scope="session")
