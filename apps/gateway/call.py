@@ -161,6 +161,8 @@ class Call(msgspec.Struct):
     """It was answered to its end and without error: said before the client's last byte."""
     kept: Kept | None = None
     """What it was answered with, when that was kept from an identical call."""
+    characters: int | None = None
+    """How much text it asks with, once somebody has counted."""
     guard: CallGuard | None = None
     """The guardrails that watch over this call; None when none does."""
 

@@ -65,7 +65,7 @@ class Connection(asyncio.Protocol):
             raise Unanswered
         self._begin()
         self._asked = True
-        self._transport.writelines((head, body))
+        self._transport.write(head + body)  # two parts would take the loop longer than to put them together
         while not self._answered:
             if self._failure is not None:
                 raise self._failure

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from apps.gateway.weighing import input_characters, max_output_tokens
+from apps.gateway.weighing import characters_asked, max_output_tokens
 from menhir.metering import prices, tokens
 from menhir.metering.limits import limits
 
@@ -28,8 +28,8 @@ completions OpenAI's own default."""
 MEDIUM_TOKENS = 50_000
 """For each image, sound or file: what the dearest model makes of a large one."""
 MEDIA = frozenset({"image_url", "input_image", "image", "input_audio", "audio", "file", "input_file", "document"})
-MARKS = (b'"image', b'"audio', b'"file', b'"document', b'"input_', b"\\u")
-"""A body without any of these has no medium in it: as JSON the type of one begins with a quote, unless it is written in escapes."""
+MARKS = (b'"type"', b"\\u")
+"""A body without any of these has no medium in it: one says its type, and JSON its name in quotes, unless it is written in escapes."""
 MOST_CHOICES = 128
 NOTHING = Decimal(0)
 
@@ -73,7 +73,7 @@ def user_of(call: Call) -> str | None:
 
 def expected_tokens(call: Call, route: ResolvedRoute) -> int:
     """How many tokens a call will use, as far as anybody can tell."""
-    expected = tokens.of_characters(input_characters(call.body))
+    expected = tokens.of_characters(characters_asked(call))
     if call.operation not in LIMIT_NAMES:
         return expected
     written = max_output_tokens(call.body) or route.max_output_tokens or prices.ASSUMED_OUTPUT_TOKENS
@@ -101,7 +101,7 @@ def most_input_tokens(call: Call) -> int:
     raw = call.raw
     if raw is None:
         raw = orjson.dumps(call.body)
-    if not any(mark in raw for mark in MARKS):
+    if MARKS[0] not in raw and MARKS[1] not in raw:
         return len(raw)
     plain, media = _without_media(call.body)
     return len(orjson.dumps(plain)) + media * MEDIUM_TOKENS
@@ -113,6 +113,8 @@ def choices_of(body: dict[str, Any]) -> int:
     >>> choices_of({"n": 3}), choices_of({"prompt": ["a", "b"], "n": 2, "best_of": 4}), choices_of({"prompt": [17, 4]})
     (3, 8, 1)
     """
+    if "n" not in body and "prompt" not in body and "best_of" not in body:
+        return 1
     each = max(n if type(n := body.get(name)) is int and n > 1 else 1 for name in ("n", "best_of"))
     prompt = body.get("prompt")
     prompts = len(prompt) if isinstance(prompt, list) and prompt and not isinstance(prompt[0], int) else 1

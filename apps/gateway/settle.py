@@ -15,7 +15,7 @@ import msgspec
 
 from apps.gateway.holding import user_of
 from apps.gateway.measuring import measure
-from apps.gateway.weighing import input_characters, max_output_tokens
+from apps.gateway.weighing import characters_asked, max_output_tokens
 from menhir.metering import prices, tokens
 from menhir.metering.entries import NO_USAGE
 from menhir.metering.ledger import Opening, Settlement, Usage, ledger
@@ -81,7 +81,7 @@ def estimate_at(target: ResolvedTarget, call: Call) -> Decimal:
     return prices.estimate(
         provider=target.tariff,
         model=target.upstream_model,
-        input_characters=input_characters(call.body),
+        input_characters=characters_asked(call),
         max_output_tokens=max_output_tokens(call.body),
         at=call.opened_at,
     )
@@ -137,7 +137,7 @@ def _estimated(call: Call, tally: Tally) -> Usage:
     if not tally.taken:
         return NO_USAGE
     return Usage(
-        input_tokens=tokens.of_characters(input_characters(call.body)),
+        input_tokens=tokens.of_characters(characters_asked(call)),
         output_tokens=tokens.of_characters(tally.characters),
         source="estimate",
     )

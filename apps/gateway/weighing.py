@@ -5,12 +5,22 @@ The unit is a character of English; text in another script weighs as much more a
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from menhir.metering import tokens
 
+if TYPE_CHECKING:
+    from apps.gateway.call import Call
+
 READ = ("input", "prompt", "query", "documents")
 """What operations other than chat have their text in."""
+
+
+def characters_asked(call: Call) -> int:
+    """How much text a call's request holds: counted once, by whoever first holds or opens it. After that nobody changes what is asked."""
+    if call.characters is None:
+        call.characters = input_characters(call.body)
+    return call.characters
 
 
 def input_characters(body: dict[str, Any]) -> int:
@@ -21,11 +31,15 @@ def input_characters(body: dict[str, Any]) -> int:
     >>> input_characters({"input": ["a", "bc"]}), input_characters({"query": "a", "documents": ["bc", {"text": "def"}]})
     (3, 6)
     """
-    total = sum(_characters(body[name]) for name in READ if name in body)
+    total = 0
+    for name in READ:
+        if name in body:
+            total += _characters(body[name])
     messages = body.get("messages")
     for message in messages if isinstance(messages, list) else ():
         if isinstance(message, dict):
-            total += _characters(message.get("content"))
+            content = message.get("content")
+            total += weight_of(content) if isinstance(content, str) else _characters(content)
     if body.get("tools"):
         total += len(str(body["tools"]))
     return total

@@ -65,11 +65,12 @@ def read(scope: Scope) -> Asked:
     >>> asked.authorization, asked.retries, asked.content_length
     (b'Bearer a', 2, None)
     """
-    asked = Asked()
+    said: dict[str, bytes] = {}
     for name, value in scope["headers"]:
         field = FIELDS.get(name)
-        if field is not None and not getattr(asked, field):
-            setattr(asked, field, value)
-    if not REQUEST_ID.fullmatch(asked.request_id):
+        if field is not None and value:
+            said.setdefault(field, value)
+    asked = Asked(**said)
+    if not asked.request_id or not REQUEST_ID.fullmatch(asked.request_id):
         asked.request_id = new_request_id().encode()
     return asked

@@ -54,7 +54,10 @@ class Reply:
         self.started = True
         if self._counts:
             answered(status)
-        self.streams = any(name == b"content-type" and value.startswith(EVENT_STREAM) for name, value in headers)
+        for name, value in headers:  # it stands first
+            if name == b"content-type":
+                self.streams = value.startswith(EVENT_STREAM)
+                break
         await self._send(
             {"type": "http.response.start", "status": status, "headers": [*headers, NO_SNIFFING, (b"x-request-id", self._request_id)]}
         )

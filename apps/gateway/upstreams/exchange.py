@@ -84,16 +84,24 @@ class Exchange:
         headers = self._connection.headers if self._connection is not None else ()
         return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in headers}
 
-    async def chunks(self) -> AsyncIterator[bytes]:
+    def chunks(self) -> AsyncIterator[bytes]:
         """Give the body as the socket gave it; raises UpstreamCut when it ends early."""
+        return self
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        """Give what has come of the body. No generator: the loop would keep a list of them, and each call would come and go in it."""
         if self._connection is None:
-            return
-        read = self._connection.read
+            raise StopAsyncIteration
         try:
-            while data := await read():
-                yield data
+            data = await self._connection.read()
         except OSError as e:
             raise UpstreamCut(f"The upstream `{self._attempt.target.provider}` broke off in the middle of its answer.") from e
+        if not data:
+            raise StopAsyncIteration
+        return data
 
     async def _said(self, connection: Connection) -> bytes:
         said = b""
@@ -142,7 +150,7 @@ class Translation(Exchange):
             yield self.whole(await self._read())
             return
         splitter, interpreter = EventSplitter(), self.interpreter()
-        async for data in super().chunks():
+        async for data in self:
             said, failure = _heard(splitter.feed(data), interpreter)
             if said:
                 yield said
@@ -156,7 +164,7 @@ class Translation(Exchange):
     async def _read(self) -> bytes:
         parts: list[bytes] = []
         size = 0
-        async for data in super().chunks():
+        async for data in self:
             parts.append(data)
             size += len(data)
             if size > MAX_ANSWER_BYTES:

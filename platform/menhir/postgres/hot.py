@@ -78,21 +78,17 @@ class HotCache(Generic[V]):
 
     async def get(self, owner: Owner, key: object, load: Callable[[], Awaitable[V | None]]) -> V | None:
         """The entry, loaded when it is absent or too old."""
-        entries = self._entries.get(owner)
-        if entries is not None and (entry := entries.get(key)) is not None:
-            limit = self.ttl_seconds if listener.connected else DEAF_SECONDS
-            if time.monotonic() - entry[0] < limit:
-                return entry[1]
-        return await self._load(owner, key, load)
+        known = self.known(owner, key)
+        return known[1] if known is not None else await self._load(owner, key, load)
 
-    def peek(self, owner: Owner, key: object, default: V) -> V | None:
-        """The entry when it is here and young enough, else `default`; nothing is loaded, and nobody waits."""
+    def known(self, owner: Owner, key: object) -> tuple[float, V | None] | None:
+        """The entry with the time it is of, when it is here and young enough; else None. Nothing is loaded, and nobody waits."""
         entries = self._entries.get(owner)
         if entries is not None and (entry := entries.get(key)) is not None:
             limit = self.ttl_seconds if listener.connected else DEAF_SECONDS
             if time.monotonic() - entry[0] < limit:
-                return entry[1]
-        return default
+                return entry
+        return None
 
     async def _load(self, owner: Owner, key: object, load: Callable[[], Awaitable[V | None]]) -> V | None:
         spot = (owner, key)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from contextvars import ContextVar
 
-from menhir.postgres.ids import uuid7
+from uuid_utils import uuid7
 
 PREFIX = "req_"
 ACCEPTABLE = re.compile(r"[A-Za-z0-9_.:\-]{8,128}")

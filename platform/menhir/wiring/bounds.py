@@ -16,6 +16,7 @@ from django.conf import settings
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from menhir.telemetry.calls import ARRIVED
+from menhir.wiring.writing import Cycle
 
 MOST_HEAD_BYTES = 64 * 1024
 HEAD_SECONDS = 20.0
@@ -89,6 +90,8 @@ class BoundedHeads(HttpToolsProtocol):
     receiving = False
     head_bytes = 0
     since = 0.0
+    idle_since: float | None = None
+    """When the last answer was through, and nothing has come since."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Somebody is there."""
@@ -108,12 +111,15 @@ class BoundedHeads(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """A request begins."""
         self.heading, self.begun, self.head_bytes, self.since = True, True, 0, self.loop.time()
+        self.idle_since = None
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
         """Its head is whole."""
         self.heading, self.receiving = False, True
         super().on_headers_complete()
+        if self.cycle is not None:  # whose making is uvicorn's, and its writing ours
+            self.cycle.__class__ = Cycle
         # Its task is made, and has not begun: what lies between is the wait for the loop.
         self.scope[ARRIVED] = time.perf_counter()  # type: ignore[literal-required]
 
@@ -122,8 +128,21 @@ class BoundedHeads(HttpToolsProtocol):
         self.receiving = False
         super().on_message_complete()
 
+    def on_response_complete(self) -> None:
+        """An answer is through. uvicorn would set a timer here, which costs as much as writing the answer; the sweep looks after it."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        elif not self.heading:
+            self.idle_since = self.loop.time()
+
     def is_overdue(self, now: float) -> bool:
-        """Whether the rest of a request has been awaited for too long. What waits for us is not the caller's fault."""
+        """Whether the next request, or the rest of one, has been awaited for too long. What waits for us is not the caller's fault."""
+        if self.idle_since is not None:
+            return now - self.idle_since > self.timeout_keep_alive
         waited = now - self.since
         if self.heading:
             return waited > (HEAD_SECONDS if self.begun else SILENT_SECONDS)

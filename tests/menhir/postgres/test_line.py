@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import psycopg
 import pytest
 
@@ -39,3 +41,24 @@ async def test_a_connection_that_is_cut_is_away_and_then_made_anew(line):
 async def test_a_statement_takes_exactly_its_values(line):
     with pytest.raises(TypeError, match=r"tests\.refuse takes text, most"):
         await line.write(REFUSE, text=b"x")
+
+
+async def test_what_is_written_and_what_is_asked_take_turns(line):
+    asks = sql.parse("tests.asks", "-- gives: n integer\nSELECT 1 AS n")
+    for _ in range(3):
+        await line.write(REFUSE, text=b"x", most=b"1")
+        assert [row.n for row in await line.all(asks)] == [1]
+
+
+async def test_a_connection_that_is_cut_while_nobody_asks_is_made_anew(line, superuser):
+    await line.write(REFUSE, text=b"x", most=b"1")
+    async with line.connection() as connection:
+        backend = connection.info.backend_pid
+    await line.write(REFUSE, text=b"x", most=b"1")
+    socket = line._connection.pgconn.socket
+    async with await psycopg.AsyncConnection.connect(superuser, autocommit=True) as other:
+        await other.execute("SELECT pg_terminate_backend(%s, 5000)", [backend])
+    while not line._connection.closed:
+        await asyncio.sleep(0.01)
+    assert not asyncio.get_running_loop().remove_reader(socket)  # it would be readable for ever
+    await line.write(REFUSE, text=b"x", most=b"1")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final
 
 from menhir.errors import LimitReached
@@ -27,9 +28,11 @@ def duration(seconds: float) -> str:
     >>> duration(360), duration(0.0124), duration(1), duration(86_400 + 61), duration(2.5), duration(-1)
     ('6m0s', '13ms', '1s', '1d0h1m1s', '3s', '0ms')
     """
-    if seconds < 1:
-        return f"{max(0, math.ceil(seconds * 1000))}ms"
-    left = math.ceil(seconds)
+    return f"{max(0, math.ceil(seconds * 1000))}ms" if seconds < 1 else _seconds(math.ceil(seconds))
+
+
+@lru_cache(maxsize=4_096)
+def _seconds(left: int) -> str:
     said = ""
     for size, letter in ((DAY, "d"), (HOUR, "h"), (MINUTE, "m")):
         if left >= size or said:
@@ -42,14 +45,15 @@ def of(slices: Sequence[Slice], now: float) -> Headers:
     """Give what is left of requests and tokens, of several limits the one with the least; as far as this process knows."""
     tightest: dict[int, tuple[Amount, Slice]] = {}
     for piece in slices:
-        if piece.kind in NAMES:
+        kind = piece.kind
+        if kind in NAMES:
             remaining = max(0, piece.room + piece.free) if now < piece.ends else piece.amount
-            if piece.kind not in tightest or remaining < tightest[piece.kind][0]:
-                tightest[piece.kind] = (remaining, piece)
+            if kind not in tightest or remaining < tightest[kind][0]:
+                tightest[kind] = (remaining, piece)
     headers: Headers = []
     for kind, (remaining, piece) in tightest.items():
-        values = (b"%d" % piece.amount, b"%d" % remaining, duration(piece.ends - now).encode())
-        headers += zip(NAMES[kind], values, strict=True)
+        limit, left, reset = NAMES[kind]
+        headers += ((limit, b"%d" % piece.amount), (left, b"%d" % remaining), (reset, duration(piece.ends - now).encode()))
     return headers
 
 

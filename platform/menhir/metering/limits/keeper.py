@@ -116,10 +116,13 @@ class Limits:
 
     def none_for(self, tenant_id: UUID) -> bool:
         """Whether it is known that a tenant has no limits: what most calls ask, and all that they pay for."""
-        return self._rules.peek(tenant_id, None, UNKNOWN) is None
+        known = self._rules.known(tenant_id, None)
+        return known is not None and known[1] is None
 
     async def meters(self, tenant_id: UUID, *, key_id: UUID | None, user: str | None, route: str) -> Meters | None:
         """Give the meters that apply to a caller; None when there are none."""
+        if (known := self._rules.known(tenant_id, None)) is not None:
+            return None if known[1] is None else known[1].of(key_id, user, route)
 
         async def load() -> Rules | None:
             async with pools.gateway.connection() as connection:
@@ -306,8 +309,6 @@ class Limits:
         if piece.answers or piece.news:
             self._wake.set()
 
-
-UNKNOWN = Rules([], lambda rule, subject: Slice(rule.tenant_id, rule.id, subject, kind=rule.kind, period=rule.period, amount=rule.amount))
 
 limits = Limits(lambda: ledger.process_id)
 """The limits of this process. Wiring starts and stops it, after the ledger and before it."""
