@@ -9,7 +9,7 @@ from uuid import UUID
 
 from django.urls import reverse
 
-from apps.chat.markdown import Source, Sources
+from apps.chat.sources import Source, Sources
 
 PASSAGES, TEXT, END = "passages", "text", "end"
 

@@ -14,7 +14,8 @@ from itertools import pairwise
 
 from markdown_it.token import Token
 
-from apps.chat.markdown import PARSER, Sources, render
+from apps.chat.markdown import PARSER, render
+from apps.chat.sources import Sources
 
 OPENING_FENCE = re.compile(r"(?:[ \t]*\n)* {0,3}(?:(`{3,})[^`\n]*|(~{3,})[^\n]*)\n")
 

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, TypeAlias
+from typing import Any
 
 import nh3
 from django.utils.html import escape
@@ -24,6 +23,8 @@ from pygments.formatters import HtmlFormatter
 from pygments.lexer import Lexer
 from pygments.lexers import get_lexer_by_name
 from pygments.util import ClassNotFound
+
+from apps.chat.sources import Source, Sources
 
 HIGHLIGHT_LIMIT_CHARACTERS = 50_000
 REMEMBERED_CHARACTERS = 8_000
@@ -70,17 +71,6 @@ SANITISER = nh3.Cleaner(
     url_schemes={"http", "https", "mailto"},
     link_rel="noopener noreferrer nofollow",
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """What a number in the text points at."""
-
-    href: str
-    title: str
-
-
-Sources: TypeAlias = Mapping[int, Source]
 
 
 def render(text: str, sources: Sources | None = None) -> str:

@@ -7,7 +7,6 @@ from uuid import UUID
 from django.utils import timezone
 
 from apps.chat.draft import Draft
-from apps.chat.markdown import cited
 from apps.chat.models import Citation, Failure, Message, Status
 
 ENDINGS = {"completed": Status.COMPLETE, "stopped": Status.STOPPED, "failed": Status.FAILED, "interrupted": Status.INTERRUPTED}
@@ -25,6 +24,8 @@ def settle_from(tenant_id: UUID, answer_id: UUID, draft: Draft) -> None:
 
 def settle(tenant_id: UUID, answer_id: UUID, draft: Draft, status: Status, failure: Failure | None = None) -> None:
     """Write what came into the answer, unless somebody settled it before. Called inside a tenant transaction."""
+    from apps.chat.markdown import cited  # with all that shows an answer: loaded in this thread by whoever needs it first
+
     answers = Message.objects.within(tenant_id).filter(id=answer_id, status=Status.STREAMING)
     answer = answers.select_for_update().first()
     if answer is None:

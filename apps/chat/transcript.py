@@ -11,8 +11,9 @@ from django.urls import reverse
 
 from apps.chat.draft import Draft, Passage, sources_of
 from apps.chat.live import LiveText
-from apps.chat.markdown import Sources, remembered
+from apps.chat.markdown import remembered
 from apps.chat.models import Author, Citation, Conversation, Message, Status
+from apps.chat.sources import Sources
 from apps.chat.tree import Tree
 from apps.chat.turns import tree_of
 

@@ -8,7 +8,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from apps.chat.live import LiveText, split
-from apps.chat.markdown import Source, render
+from apps.chat.markdown import render
+from apps.chat.sources import Source
 
 SOURCES = {1: Source(href="/d/1", title="One"), 2: Source(href="/d/2", title="Two")}
 LINES = st.sampled_from([

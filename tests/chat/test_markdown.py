@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from apps.chat.markdown import Source, cited, render
+from apps.chat.markdown import cited, render
+from apps.chat.sources import Source
 
 SOURCES = {1: Source(href="/t/acme/documents/d?chunk=c", title='A "quoted" <title>'), 2: Source(href="/d/2", title="Two")}
 

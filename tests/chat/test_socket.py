@@ -12,8 +12,9 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from apps.chat.draft import Passage, sources_of
 from apps.chat.live import LiveText
-from apps.chat.markdown import Source, render
+from apps.chat.markdown import render
 from apps.chat.models import Status
+from apps.chat.sources import Source
 from menhir.realtime.journal import journal
 from menhir.tenancy.models import Membership
 from menhir.tenancy.transaction import tenant_transaction

@@ -9,3 +9,5 @@
 
 Metrics name no tenant; spans and lines do, for they go to operators alone.
 """
+
+from menhir.telemetry import plain as plain  # before anybody else loads structlog

@@ -1,7 +1,9 @@
-"""WebSockets: who may open one, and where each path leads."""
+"""WebSockets: who may open one, and where each path leads; loaded, like the pages, when somebody asks for the first."""
 
 from __future__ import annotations
 
+import asyncio
+from functools import cache
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
@@ -9,8 +11,6 @@ from channels.auth import AuthMiddlewareStack
 from channels.routing import URLRouter
 from channels.security.websocket import WebsocketDenier
 from django.conf import settings
-
-from apps.chat.routing import websocket_urlpatterns
 
 
 class SameOrigin:
@@ -55,4 +55,15 @@ def _hosts() -> set[str]:
     return {host.strip("[]").lower() for host in settings.ALLOWED_HOSTS}
 
 
-sockets = SameOrigin(AuthMiddlewareStack(URLRouter(websocket_urlpatterns)))
+async def sockets(scope: Any, receive: Any, send: Any) -> None:
+    """Open a socket for a page of ours, or close it before the handshake."""
+    leads = _paths() if _paths.cache_info().currsize else await asyncio.to_thread(_paths)
+    await leads(scope, receive, send)
+
+
+@cache
+def _paths() -> Any:
+    """Where each path leads: the chat's consumer, and with it everything that shows an answer."""
+    from apps.chat.routing import websocket_urlpatterns
+
+    return SameOrigin(AuthMiddlewareStack(URLRouter(websocket_urlpatterns)))
