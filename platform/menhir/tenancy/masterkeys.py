@@ -15,9 +15,12 @@ from contextlib import contextmanager
 from fcntl import LOCK_EX, flock
 from pathlib import Path
 
+import structlog
 from django.conf import settings
 
 KEY_BYTES = 32
+
+log = structlog.get_logger(__name__)
 
 _read: tuple[tuple[int, int, int], tuple[bytes, ...]] | None = None
 
@@ -49,11 +52,14 @@ def present() -> tuple[bytes, ...]:
     path: Path | None = settings.MENHIR_MASTER_KEYS_FILE
     if path is None:
         return known()
-    status = path.stat()
-    mark = (status.st_ino, status.st_mtime_ns, status.st_size)
-    if _read is None or _read[0] != mark:
-        _read = (mark, parse(path.read_text(encoding="ascii")))
-    return _read[1]
+    try:
+        status = path.stat()
+        mark = (status.st_ino, status.st_mtime_ns, status.st_size)
+        if _read is None or _read[0] != mark:
+            _read = (mark, parse(path.read_text(encoding="ascii")))
+    except (OSError, ValueError):
+        log.exception("masterkeys.unreadable", path=str(path))
+    return known()
 
 
 def replace(change: Callable[[tuple[bytes, ...]], Sequence[bytes]]) -> tuple[bytes, ...]:
