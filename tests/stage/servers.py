@@ -90,24 +90,33 @@ class Server:
                 self.kill()
 
 
-@pytest.fixture
-def web(tmp_path: Path) -> Iterator[Callable[..., Server]]:
-    """Starts `web` processes on this test's database; they end with the test."""
+@contextmanager
+def webs(folder: Path) -> Iterator[Callable[..., Server]]:
+    """Starts `web` processes on this test's database; they end with the block."""
     started: list[Server] = []
 
     def start(**environment: str) -> Server:
         port = free_port()
         server = Server(
-            "web", ["--port", str(port)], {**os.environ, **environment}, f"http://127.0.0.1:{port}/readyz", tmp_path / f"web-{port}.log"
+            "web", ["--port", str(port)], {**os.environ, **environment}, f"http://127.0.0.1:{port}/readyz", folder / f"web-{port}.log"
         )
         server.base_url = f"http://127.0.0.1:{port}"  # type: ignore[attr-defined]
         started.append(server)
         server.start()
         return server
 
-    yield start
-    for server in started:
-        server.stop()
+    try:
+        yield start
+    finally:
+        for server in started:
+            server.stop()
+
+
+@pytest.fixture
+def web(tmp_path: Path) -> Iterator[Callable[..., Server]]:
+    """Starts `web` processes on this test's database; they end with the test."""
+    with webs(tmp_path) as start:
+        yield start
 
 
 @pytest.fixture

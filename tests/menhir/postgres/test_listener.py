@@ -1,17 +1,17 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import psycopg
 import pytest
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from menhir.postgres import roles
 from menhir.postgres.listener import ANSWER_WITHIN_SECONDS, PROBE_EVERY_SECONDS, Listener
+
+from peers.wire import Wire, wire_to
 
 KILL = """
     SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
@@ -20,43 +20,10 @@ KILL = """
 LAST_COMMAND = "SELECT query FROM pg_stat_activity WHERE application_name = 'menhir-listener' AND datname = current_database()"
 
 
-class Wire:
-    """A socket between us and the server that can fall silent without closing, as a firewall does."""
-
-    def __init__(self, folder: Path, conninfo: str) -> None:
-        parts = conninfo_to_dict(conninfo)
-        self.server = f"{parts['host']}/.s.PGSQL.{parts['port']}"
-        self.ours = folder / f".s.PGSQL.{parts['port']}"
-        self.conninfo = make_conninfo(conninfo, host=str(folder))
-        self.flows = asyncio.Event()
-        self.flows.set()
-        self.pumps: set[asyncio.Task[None]] = set()
-
-    async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        back, there = await asyncio.open_unix_connection(self.server)
-        for source, target in ((reader, there), (back, writer)):
-            pump = asyncio.create_task(self.pump(source, target))
-            self.pumps.add(pump)
-
-    async def pump(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
-        while data := await source.read(65536):
-            await self.flows.wait()
-            target.write(data)
-        target.close()
-
-
 @pytest.fixture
 async def wire(tmp_path: Path) -> AsyncIterator[Wire]:
-    if not str(conninfo_to_dict(roles.conninfo("app")).get("host", "")).startswith("/"):
-        pytest.skip("only for a server on a unix socket")
-    folder = Path(os.path.realpath(tmp_path))
-    wire = Wire(folder, roles.conninfo("app"))
-    server = await asyncio.start_unix_server(wire.accept, wire.ours)
-    yield wire
-    server.close()
-    for pump in wire.pumps:
-        pump.cancel()
-    await asyncio.gather(*wire.pumps, return_exceptions=True)
+    async with wire_to(roles.conninfo("app"), tmp_path) as wire:
+        yield wire
 
 
 @asynccontextmanager
