@@ -10,16 +10,19 @@ import pytest
 import uvicorn
 from django.db import connection
 
+from menhir.wiring.serving import Server
+
 from peers.upstream import Upstream
 
 
-class Served(uvicorn.Server):
-    """`menhir.wiring.asgi:application` on a fresh port."""
+class Served(Server):
+    """`menhir.wiring.asgi:application` on a fresh port, by the server of `web`."""
 
     def __init__(self) -> None:
         heads = "menhir.wiring.bounds:BoundedHeads"
         super().__init__(
-            uvicorn.Config("menhir.wiring.asgi:application", host="127.0.0.1", port=0, log_level="warning", lifespan="on", http=heads)
+            uvicorn.Config("menhir.wiring.asgi:application", host="127.0.0.1", port=0, log_level="warning", lifespan="on", http=heads),
+            drain_seconds=0,
         )
         self.ready = threading.Event()
 

@@ -252,6 +252,22 @@ def test_a_caller_who_does_not_go_on_is_let_go(server: Served, alice: Person, se
         assert line.recv(1000) == heard
 
 
+def test_the_server_looks_after_slow_callers_by_itself(server: Served) -> None:
+    """Nobody sweeps here: we only let the wait seem long, as it is after `HEAD_SECONDS`."""
+    there = urlsplit(server.base_url)
+    with socket.create_connection((there.hostname, there.port), timeout=30) as line:
+        line.sendall(b"GET / HTTP/1.1\r\nhost: localhost\r\nx-slow: a")
+        mine = line.getsockname()[1]
+
+        def heard() -> Any:
+            found = (one for one in tuple(server.server_state.connections) if one.transport.get_extra_info("peername")[1] == mine)
+            return next((one for one in found if one.begun), None)
+
+        connection: Any = eventually(heard, what="the server having read it")
+        connection.since -= HEAD_SECONDS + 1
+        assert line.recv(1000) == TOO_SLOW
+
+
 def test_who_takes_his_time_between_two_requests_is_not_hung_up_on(server: Served) -> None:
     there = urlsplit(server.base_url)
     connection = http.client.HTTPConnection(there.hostname, there.port, timeout=10)
