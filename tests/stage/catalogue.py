@@ -8,16 +8,21 @@ import psycopg
 from psycopg.rows import namedtuple_row
 
 RUNNING = {"menhir_app", "menhir_gateway"}
-CACHES = {"gateway_cached_answer"}  # may be unlogged: what is lost with it can be had again (DESIGN §9)
+UNLOGGED = {"gateway_cached_answer", "realtime_message"}
+"""Written without WAL, for what a crash takes can be had again, or was a doorbell; nothing else is (DESIGN §9)."""
 WIDER = {"menhir_gateway", "menhir_definer"}
 
 TABLES = """
 SELECT c.oid, c.relname AS name, c.relkind AS kind, c.relispartition AS is_partition, c.relrowsecurity AS enabled, c.relforcerowsecurity AS forced,
-       c.relpersistence AS persistence, pg_get_userbyid(c.relowner) AS owner
+       pg_get_userbyid(c.relowner) AS owner
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname NOT IN ('pg_catalog', 'information_schema') AND c.relkind IN ('r', 'p')
   AND EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attname = 'tenant_id' AND NOT a.attisdropped)
 ORDER BY c.relname
+"""
+PERSISTENCE = """
+SELECT c.relname AS name FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname NOT IN ('pg_catalog', 'information_schema') AND c.relkind IN ('r', 'p', 'm') AND c.relpersistence = 'u'
 """
 POLICIES = """
 SELECT p.polname AS name, p.polcmd AS command, p.polpermissive AS permissive, pg_get_expr(p.polqual, p.polrelid) AS using,
@@ -73,6 +78,9 @@ def faults(connection: psycopg.Connection[Any]) -> list[str]:
                 found.append(f"{function.name}: SECURITY DEFINER without a search_path of its own")
             if function.owner in RUNNING:
                 found.append(f"{function.name}: owned by a running role")
+        unlogged = {table.name for table in rows(PERSISTENCE)}
+        found += [f"{name}: unlogged" for name in sorted(unlogged - UNLOGGED)]
+        found += [f"{name}: a cache that is logged" for name in sorted(UNLOGGED - unlogged)]
         found += [f"{view.name}: a view without security_invoker" for view in rows(VIEWS)]
     return found
 
@@ -85,8 +93,6 @@ def _faults_of(table: Any, rows: Any) -> list[str]:
         found.append("row-level security is not forced on its owner")
     if table.owner in RUNNING:
         found.append("owned by a running role")
-    if table.persistence == "u" and table.name not in CACHES:
-        found.append("unlogged")
     found += _faults_of_policies(rows(POLICIES, table.oid))
     found += _faults_of_keys(table, rows)
     grants = {(grant.role, grant.privilege) for grant in rows(GRANTS, table.oid)}

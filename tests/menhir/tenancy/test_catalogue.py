@@ -69,6 +69,18 @@ def test_a_table_made_as_it_should_be_has_no_fault(owner):
             "can point into another tenant",
             [GOOD, *LOCK, "CREATE UNIQUE INDEX bare ON stone (id)", "ALTER TABLE stone ADD COLUMN other uuid REFERENCES stone (id)"],
         ),
+        ("stone: unlogged", [GOOD.replace("TABLE", "UNLOGGED TABLE"), *LOCK]),
+        ("pebble: unlogged", ["CREATE UNLOGGED TABLE pebble (id uuid PRIMARY KEY)"]),
+        (
+            "stone_0: unlogged",
+            [
+                GOOD.replace("UNIQUE (tenant_id, name))", "UNIQUE (tenant_id, name)) PARTITION BY HASH (tenant_id)"),
+                *LOCK,
+                "CREATE UNLOGGED TABLE stone_0 PARTITION OF stone FOR VALUES WITH (MODULUS 1, REMAINDER 0)",
+            ],
+        ),
+        ("gateway_cached_answer: a cache that is logged", ["ALTER TABLE gateway_cached_answer SET LOGGED"]),
+        ("realtime_message: a cache that is logged", ["ALTER TABLE realtime_message SET LOGGED"]),
         ("a view without security_invoker", [GOOD, *LOCK, "CREATE VIEW glance AS SELECT * FROM stone"]),
         (
             "everybody may execute it",
