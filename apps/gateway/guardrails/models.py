@@ -20,7 +20,7 @@ from apps.gateway.guardrails.kinds import UnfitGuardrail
 from apps.gateway.guardrails.loading import PURPOSE
 from apps.gateway.routing import KIND
 from menhir import audit
-from menhir.errors import Conflict
+from menhir.errors import Conflict, Invalid
 from menhir.tenancy.models import ApiKey, HotModel, Tenant, TenantModel
 from menhir.tenancy.principal import Principal
 from menhir.tenancy.sealing import SealedField, seal
@@ -136,7 +136,8 @@ class Guardrail(HotModel):
 
         try:
             self.check_fit()
-        except UnfitGuardrail as e:
+            self._check_named(self.routes, self.keys)
+        except Invalid as e:
             raise ValidationError(e.message) from e
 
     def check_fit(self) -> None:

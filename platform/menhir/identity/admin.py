@@ -6,6 +6,7 @@ from typing import Any
 
 from allauth.account.decorators import secure_admin_login
 from allauth.account.models import EmailAddress
+from django import forms
 from django.contrib import admin, messages
 from django.contrib.auth.models import Group
 from django.http import HttpRequest
@@ -22,10 +23,23 @@ if admin.site.is_registered(Group):
     admin.site.unregister(Group)
 
 
+class UserForm(forms.ModelForm):  # type: ignore[type-arg]
+    """A person, with an address that is nobody else's."""
+
+    def clean_email(self) -> str:
+        """Know the address as everybody else does, in small letters."""
+        email: str = self.cleaned_data["email"].strip().lower()
+        held = EmailAddress.objects.filter(email__iexact=email, verified=True).exclude(user=self.instance)
+        if held.exists() or User.objects.filter(email__iexact=email).exclude(pk=self.instance.pk).exists():
+            raise forms.ValidationError(gettext("Somebody has this address already."))
+        return email
+
+
 @admin.register(User)
 class UserAdmin(ModelAdmin):  # type: ignore[misc]
     """Who may sign in, and who is an operator. Passwords are chosen by their owners."""
 
+    form = UserForm
     list_display = ("email", "name", "has_proven_address", "is_staff", "is_active", "last_login")
     list_filter = ("is_staff", "is_active")
     search_fields = ("email", "name")
@@ -36,7 +50,7 @@ class UserAdmin(ModelAdmin):  # type: ignore[misc]
 
     def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:  # noqa: FBT001  # Django's signature
         """Somebody new has no password yet: show the link with which he chooses one. The operator vouches for the address."""
-        obj.email, obj.is_superuser = obj.email.strip().lower(), obj.is_staff
+        obj.is_superuser = obj.is_staff
         if not change:
             obj.set_unusable_password()
         super().save_model(request, obj, form, change)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from django.contrib import admin
 from django.http import HttpRequest
 
 from menhir.metering.models import Call, Limit, LimitEvent, Settlement
-from menhir.tenancy.admin import OfTenant, ReadOnly, chosen_tenant_id
+from menhir.tenancy.admin import OfTenant, ReadOnly
 
 
 @admin.register(Call)
@@ -43,18 +41,6 @@ class LimitAdmin(OfTenant):
     def get_readonly_fields(self, request: HttpRequest, obj: Limit | None = None) -> tuple[str, ...]:
         """Of a limit that is there only the amount changes: what was counted was counted for somebody."""
         return () if obj is None else ("subject", "subject_id", "metric", "period")
-
-    def get_form(self, request: HttpRequest, obj: Limit | None = None, change: bool = False, **kwargs: Any) -> Any:  # noqa: FBT001, FBT002  # Django's signature
-        """Have it checked as the chosen tenant's."""
-        form = super().get_form(request, obj, change, **kwargs)
-        chosen = chosen_tenant_id(request)
-
-        class InTenant(form):  # type: ignore[misc, valid-type]
-            def _post_clean(self) -> None:
-                self.instance.tenant_id = chosen
-                super()._post_clean()
-
-        return InTenant
 
 
 @admin.register(LimitEvent)

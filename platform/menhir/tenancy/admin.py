@@ -16,7 +16,10 @@ from django.utils.translation import gettext, gettext_lazy
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.widgets import UnfoldAdminPasswordWidget
 
+from menhir.errors import Invalid
+from menhir.tenancy.forms import Lines, of_tenant
 from menhir.tenancy.models import ApiKey, Membership, Tenant, TokenIssuer
+from menhir.tenancy.models.issuer import check_secret
 
 SESSION_KEY = "staff_tenant"
 DEEDS = "menhir_deeds"
@@ -59,6 +62,10 @@ class OfTenant(ModelAdmin):  # type: ignore[misc]
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Only into a tenant."""
         return chosen_tenant_id(request) is not None and super().has_add_permission(request)
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **options: Any) -> Any:  # noqa: FBT001, FBT002  # Django's signature
+        """A form whose noun is judged as the chosen tenant's."""
+        return of_tenant(super().get_form(request, obj, change, **options), chosen_tenant_id(request))
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:  # noqa: FBT001  # Django's signature
         """What is new belongs to the chosen tenant."""
@@ -127,6 +134,13 @@ class LinesOfTenant(TabularInline):  # type: ignore[misc]
     """Lines below a tenant's noun."""
 
     extra = 0
+    formset = Lines
+
+    def get_formset(self, request: HttpRequest, obj: Any = None, **options: Any) -> Any:
+        """Each line is judged as the chosen tenant's."""
+        lines = super().get_formset(request, obj, **options)
+        lines.form = of_tenant(lines.form, chosen_tenant_id(request))
+        return lines
 
 
 @admin.register(Tenant)
@@ -215,6 +229,15 @@ class TokenIssuerForm(forms.ModelForm):  # type: ignore[type-arg]
         help_text=gettext_lazy("Sealed when saved. Left empty, the present one stays."),
     )
 
+    def clean_secret(self) -> str:
+        """Refuse one that is too short to be one."""
+        secret: str = self.cleaned_data["secret"]
+        try:
+            check_secret(secret)
+        except Invalid as e:
+            raise forms.ValidationError(e.message) from e
+        return secret
+
     def clean(self) -> dict[str, Any] | None:
         """Let the model judge the whole, the secret included."""
         found = super().clean()
@@ -229,18 +252,6 @@ class TokenIssuerAdmin(OfTenant):
     form = TokenIssuerForm
     list_display = ("name", "issuer", "audience", "algorithms")
     search_fields = ("name", "issuer")
-
-    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **options: Any) -> Any:  # noqa: FBT001, FBT002  # Django's signature
-        """A form whose new issuer is the chosen tenant's from the start: what its audience may be depends on whose it is."""
-        form = super().get_form(request, obj, change, **options)
-        tenant_id = chosen_tenant_id(request)
-
-        class OfChosenTenant(form):  # type: ignore[misc, valid-type]
-            def __init__(self, *args: Any, **values: Any) -> None:
-                super().__init__(*args, **values)
-                self.instance.tenant_id = tenant_id or self.instance.tenant_id
-
-        return OfChosenTenant
 
     def save_model(self, request: HttpRequest, obj: TokenIssuer, form: Any, change: bool) -> None:  # noqa: FBT001  # Django's signature
         """Seal what was typed."""

@@ -50,6 +50,10 @@ class TenantModel(models.Model):
     class Meta:
         abstract = True
 
+    def unique_error_message(self, model_class: Any, unique_check: Any) -> Any:
+        """As a form says it: that it is about one tenant goes without saying."""
+        return super().unique_error_message(model_class, tuple(name for name in unique_check if name != "tenant"))
+
     def _do_update(self, base_qs: Any, using: Any, pk_val: Any, values: Any, *others: Any) -> Any:  # Django's private
         # A distribution column cannot be SET, and a row never changes its tenant.
         kept = [value for value in values if value[0].name != "tenant"]

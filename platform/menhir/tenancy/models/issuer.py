@@ -85,8 +85,7 @@ class TokenIssuer(HotModel):
 
     def set_secret(self, secret: str) -> None:
         """Seal a shared secret into this row, replacing the one before; an empty one takes it away. It is saved by `keep()`."""
-        if secret and not LEAST_SECRET_CHARACTERS <= len(secret) <= MOST_SECRET_CHARACTERS:
-            raise Invalid(f"A shared secret has {LEAST_SECRET_CHARACTERS} to {MOST_SECRET_CHARACTERS} characters.", param="secret")
+        check_secret(secret)
         self.sealed = sealing.seal(secret, purpose=PURPOSE, tenant_id=self.tenant_id, row_id=self.id) if secret else None
 
     def keep(self) -> None:
@@ -144,6 +143,7 @@ class TokenIssuer(HotModel):
 
     def clean(self) -> None:
         """Django's word for it, for forms; a secret that was typed and is not sealed yet counts."""
+        self.audience = self.audience or audience_of(self.tenant)
         try:
             self.check_sense(has_secret=self.has_secret or bool(getattr(self, "typed_secret", "")))
         except Invalid as e:
@@ -154,3 +154,9 @@ class TokenIssuer(HotModel):
 def audience_of(tenant: Tenant) -> str:
     """What a token says in `aud` to name this tenant."""
     return AUDIENCE_PREFIX + tenant.slug
+
+
+def check_secret(secret: str) -> None:
+    """Raise Invalid for a shared secret that anybody could guess; an empty one is none."""
+    if secret and not LEAST_SECRET_CHARACTERS <= len(secret) <= MOST_SECRET_CHARACTERS:
+        raise Invalid(f"A shared secret has {LEAST_SECRET_CHARACTERS} to {MOST_SECRET_CHARACTERS} characters.", param="secret")
