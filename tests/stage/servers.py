@@ -120,13 +120,13 @@ def web(tmp_path: Path) -> Iterator[Callable[..., Server]]:
 
 
 @pytest.fixture
-def worker(tmp_path: Path) -> Iterator[Callable[[], Server]]:
+def worker(tmp_path: Path) -> Iterator[Callable[..., Server]]:
     """Starts `worker` processes on this test's database; they end with the test."""
     started: list[Server] = []
 
-    def start() -> Server:
+    def start(**environment: str) -> Server:
         log = tmp_path / f"worker-{len(started)}.log"
-        started.append(Server("worker", [], {**os.environ, "MENHIR_LOG_LEVEL": "INFO"}, None, log))
+        started.append(Server("worker", [], {**os.environ, "MENHIR_LOG_LEVEL": "INFO", **environment}, None, log))
         started[-1].start()
         return started[-1]
 

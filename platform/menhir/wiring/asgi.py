@@ -25,6 +25,7 @@ YOUNG_OBJECTS = 20_000
 """How many new objects make the collector look. By default it looks at every 700: that was a tenth of what a call cost."""
 
 from apps.assistants.front import application as data_plane  # noqa: E402  # these read models: apps must be ready
+from menhir.wiring import levels  # noqa: E402, F401  # found by a scrape
 from menhir.wiring.control import control_plane  # noqa: E402
 from menhir.wiring.health import PATHS, health  # noqa: E402
 from menhir.wiring.lifespan import running  # noqa: E402

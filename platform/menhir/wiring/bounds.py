@@ -12,6 +12,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 
+import uvicorn
 from django.conf import settings
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -25,6 +26,7 @@ BODY_SECONDS = 60.0
 """Between two parts of a body."""
 SILENT_SECONDS = 75.0
 """For the first byte on a new connection."""
+TICKS_BETWEEN_SWEEPS = 50
 OVERHEAD_BYTES = 1024 * 1024
 """What a form or JSON has around the file itself."""
 MOST_FILES_AT_ONCE = 4
@@ -153,6 +155,16 @@ class BoundedHeads(HttpToolsProtocol):
         if self.heading and self.begun:
             self.transport.write(TOO_SLOW)
         self.transport.close()
+
+
+class BoundedServer(uvicorn.Server):
+    """uvicorn's server, which looks every few seconds after callers who do not go on."""
+
+    async def on_tick(self, counter: int) -> bool:
+        """Ten times a second: look after the server, and now and then after them."""
+        if counter % TICKS_BETWEEN_SWEEPS == 0:
+            hang_up_on_overdue(self.server_state.connections, now=asyncio.get_running_loop().time())
+        return await super().on_tick(counter)
 
 
 def hang_up_on_overdue(connections: Iterable[object], *, now: float) -> None:

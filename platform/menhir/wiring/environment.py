@@ -19,6 +19,7 @@
 | `MENHIR_LOG_CALLS` | no | a line in the log for each model call |
 | `OTEL_EXPORTER_OTLP_ENDPOINT` | nowhere | where spans and metrics go, with the extra `menhir[otel]` |
 | `MENHIR_METRICS_TOKEN` | this machine alone | who may read `/metrics`, as a bearer token |
+| `MENHIR_WORKER_METRICS`, `MENHIR_EMBEDDER_METRICS` | nowhere | where these roles answer `/metrics`: `9101`, or `0.0.0.0:9101` |
 | `MENHIR_SMTP_URL` | files in `MENHIR_HOME/mail` | `smtp://user:password@host:port` |
 """
 
@@ -32,9 +33,9 @@ import secrets
 import tempfile
 from collections.abc import Callable
 from importlib.util import find_spec
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from django.core.exceptions import ImproperlyConfigured
 from psycopg import ProgrammingError
@@ -44,7 +45,15 @@ from menhir.tenancy import masterkeys
 
 T = TypeVar("T")
 ROOT: Path = Path(__file__).resolve().parents[3]
+LOOPBACK, MOST_PORT = "127.0.0.1", 65_535
 HOST = re.compile(r"[0-9A-Za-z._-]+|[0-9A-Fa-f:.]+")
+
+
+class Address(NamedTuple):
+    """Where to listen."""
+
+    host: str
+    port: int
 
 
 def text(name: str, default: str) -> str:
@@ -103,6 +112,22 @@ def places(name: str) -> list[str]:
         elif not HOST.fullmatch(word):
             raise ImproperlyConfigured(f"{name} must list hosts without scheme and port, not {word!r}.")
     return found
+
+
+def address(name: str) -> Address | None:
+    """A port of this machine alone, or an address with a port; None when it is unset."""
+    raw = text(name, "")
+    if not raw:
+        return None
+    host, _, port = raw.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]") or LOOPBACK
+    try:
+        ip_address(host)
+        if 1 <= int(port) <= MOST_PORT:
+            return Address(host, int(port))
+    except ValueError:
+        pass
+    raise ImproperlyConfigured(f"{name} must be a port such as 9101, or an address with one such as 0.0.0.0:9101, not {raw!r}.")
 
 
 def home() -> Path:

@@ -15,26 +15,19 @@ from types import FrameType
 import structlog
 import uvicorn
 
-from menhir.wiring.bounds import hang_up_on_overdue
+from menhir.wiring.bounds import BoundedServer
 from menhir.wiring.lifespan import state
 
-TICKS_BETWEEN_SWEEPS = 50
 log = structlog.get_logger("menhir.process")
 
 
-class Server(uvicorn.Server):
-    """uvicorn's server with a pause between being told to go and closing the door."""
+class Server(BoundedServer):
+    """The bounded server, with a pause between being told to go and closing the door."""
 
     def __init__(self, config: uvicorn.Config, *, drain_seconds: float) -> None:
         super().__init__(config)
         self._drain_seconds = drain_seconds
         self._draining = False
-
-    async def on_tick(self, counter: int) -> bool:
-        """Ten times a second: look after the server; every few seconds also after callers who do not go on."""
-        if counter % TICKS_BETWEEN_SWEEPS == 0:
-            hang_up_on_overdue(self.server_state.connections, now=asyncio.get_running_loop().time())
-        return await super().on_tick(counter)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Go, in order."""

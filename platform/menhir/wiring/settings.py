@@ -240,6 +240,8 @@ PROCRASTINATE_ON_APP_READY = "menhir.wiring.jobs.on_app_ready"
 
 # --- Telemetry --------------------------------------------------------------------------------------------------------
 MENHIR_METRICS_TOKEN = environment.text("MENHIR_METRICS_TOKEN", "")
+MENHIR_WORKER_METRICS = environment.address("MENHIR_WORKER_METRICS")
+MENHIR_EMBEDDER_METRICS = environment.address("MENHIR_EMBEDDER_METRICS")
 MENHIR_LOG_CALLS = environment.flag("MENHIR_LOG_CALLS")
 
 # --- Logs -------------------------------------------------------------------------------------------------------------

@@ -14,7 +14,6 @@ import openai
 import pytest
 from assistants.conftest import acmes, company  # noqa: F401 - fixtures
 from django.test import override_settings
-from prometheus_client.parser import text_string_to_metric_families
 
 from apps.knowledge.models import Collection, Document
 from menhir.metering.models import Limit
@@ -22,27 +21,15 @@ from menhir.telemetry import calls, exposition, gauges, meters
 from menhir.tenancy.transaction import tenant_transaction
 from menhir.wiring.metrics import admits
 
+from peers.scraper import read, total
+
 ROOT = Path(__file__).resolve().parents[3]
 QUESTION = [{"role": "user", "content": "What is a menhir?"}]
 LOCAL = ("127.0.0.1", 5000)
 
 
-def read(text: str) -> dict[tuple[str, frozenset], float]:
-    """Every sample, by its name and labels."""
-    return {
-        (sample.name, frozenset(sample.labels.items())): sample.value
-        for family in text_string_to_metric_families(text)
-        for sample in family.samples
-    }
-
-
 def scrape(server, **headers: str) -> httpx2.Response:
     return httpx2.get(f"{server.base_url}/metrics", headers=headers, timeout=20)
-
-
-def total(samples, name: str, **labels: str) -> float:
-    """The sum of the series of this name that have at least these labels."""
-    return sum(value for (found, having), value in samples.items() if found == name and having >= frozenset(labels.items()))
 
 
 def test_calls_are_counted_by_how_they_ended(acmes):  # noqa: F811

@@ -10,6 +10,7 @@ import psycopg
 import pytest
 from procrastinate.exceptions import ConnectorException
 
+from menhir.wiring import environment
 from menhir.wiring.refusals import status_for
 
 from stage.servers import ROOT
@@ -41,7 +42,16 @@ def test_processes_with_homes_of_their_own_must_be_given_the_keys(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("PORT", "abc"), ("PORT", "70000"), ("MENHIR_LOG_LEVEL", "loud"), ("MENHIR_MASTER_KEYS", "c2hvcnQ=")]
+    ("name", "value"),
+    [
+        ("PORT", "abc"),
+        ("PORT", "70000"),
+        ("MENHIR_LOG_LEVEL", "loud"),
+        ("MENHIR_MASTER_KEYS", "c2hvcnQ="),
+        ("MENHIR_WORKER_METRICS", "here"),
+        ("MENHIR_WORKER_METRICS", "70000"),
+        ("MENHIR_EMBEDDER_METRICS", "metrics.example.com:9101"),
+    ],
 )
 def test_nonsense_is_named(tmp_path, name, value):
     assert name in _said("web", **{"MENHIR_HOME": str(tmp_path), name: value})
@@ -57,3 +67,12 @@ def test_a_job_that_cannot_be_queued_while_the_database_is_away_is_no_fault_of_o
     error = ConnectorException()
     error.__cause__ = psycopg.OperationalError("the connection is closed")
     assert (status_for(error), status_for(ConnectorException())) == (503, None)
+
+
+@pytest.mark.parametrize(
+    ("given", "address"),
+    [("", None), ("9101", ("127.0.0.1", 9101)), ("10.0.0.7:9101", ("10.0.0.7", 9101)), ("[::1]:9101", ("::1", 9101))],
+)
+def test_an_address_is_this_machines_unless_it_says_otherwise(monkeypatch, given, address):
+    monkeypatch.setenv("MENHIR_WORKER_METRICS", given)
+    assert environment.address("MENHIR_WORKER_METRICS") == address

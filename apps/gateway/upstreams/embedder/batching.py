@@ -8,6 +8,7 @@ waits for at most.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +18,7 @@ import numpy as np
 import structlog
 
 from apps.gateway.upstreams.embedder.model import LONGEST_TOKENS, EmbedderError, Model, Vectors
+from menhir.telemetry import gauges, meters
 
 QUERY_TEXTS = 4
 PASS_TOKENS = 2_048
@@ -24,6 +26,14 @@ PASS_TEXTS = 64
 LINGER_SECONDS = 0.002
 MOST_WAITING_TEXTS = 20_000
 CHARACTERS_PER_TOKEN = 4
+SIZES = (1, 2, 4, 8, 16, 32, 64)
+
+TEXTS = meters.counter("menhir_embedder_texts_total", "Texts that were given vectors.", "kind")
+TOKENS = meters.counter("menhir_embedder_tokens_total", "Tokens read by the model.").of()
+PASS_SIZES = meters.histogram("menhir_embedder_pass_texts", "Texts that shared a pass.", SIZES, "kind")
+PASS_SECONDS = meters.histogram("menhir_embedder_pass_seconds", "How long a pass took.", meters.SECONDS, "kind")
+WAITS = meters.histogram("menhir_embedder_wait_seconds", "From a text's arrival to its pass.", meters.SECONDS, "kind")
+FAILED = meters.counter("menhir_embedder_failed_passes_total", "Passes in which the model failed.").of()
 
 log = structlog.get_logger(__name__)
 
@@ -39,8 +49,14 @@ class Request:
     texts: Sequence[str]
     done: asyncio.Future[None]
     vectors: list[Vectors | None]
+    since: float
     tokens: int = 0
     left: int = 0
+
+    @property
+    def kind(self) -> str:
+        """Whether somebody waits for it, or a document."""
+        return "query" if len(self.texts) <= QUERY_TEXTS else "bulk"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +89,8 @@ class Batcher:
     async def run(self) -> None:
         """Load the model, then make passes until cancelled. Raises what loading raises."""
         loop = asyncio.get_running_loop()
+        gauges.register("menhir_embedder_ready", "Whether the model is loaded.", self.ready.is_set)
+        gauges.register("menhir_embedder_waiting_texts", "Texts that wait for their pass.", self._depths, labels=("kind",))
         with ThreadPoolExecutor(max_workers=1, thread_name_prefix="model") as thread:
             model = await loop.run_in_executor(thread, self.load)
             self.ready.set()
@@ -88,26 +106,39 @@ class Batcher:
         waiting = len(self._bulk) + len(self._queries)
         if waiting and waiting + len(texts) > MOST_WAITING_TEXTS:
             raise Overloaded
-        request = Request(texts, asyncio.get_running_loop().create_future(), [None] * len(texts), left=len(texts))
+        request = Request(
+            texts, asyncio.get_running_loop().create_future(), [None] * len(texts), since=time.perf_counter(), left=len(texts)
+        )
         items = sorted((Item(request, at) for at in range(len(texts))), key=lambda item: len(item.text))
-        (self._queries if len(texts) <= QUERY_TEXTS else self._bulk).extend(items)
+        (self._queries if request.kind == "query" else self._bulk).extend(items)
         self._wake.set()
         await request.done
         return np.stack([vector for vector in request.vectors if vector is not None]), request.tokens
+
+    def _depths(self) -> dict[tuple[str, ...], float]:
+        return {("query",): len(self._queries), ("bulk",): len(self._bulk)}
 
     def _next(self) -> list[Item]:
         return _taken(self._queries) or _taken(self._bulk)
 
     async def _pass(self, items: list[Item], embed: Callable[[list[str]], Awaitable[tuple[Vectors, list[int]]]]) -> None:
         self.passes += 1
+        kind, began = items[0].request.kind, time.perf_counter()
+        for item in items:
+            WAITS.of(kind).observe(began - item.request.since)
         try:
             vectors, tokens = await embed([item.text for item in items])
         except Exception as error:
+            FAILED.add()
             log.exception("embedder.pass_failed", texts=len(items))
             for item in items:
                 if not item.request.done.done():
                     item.request.done.set_exception(error)
             return
+        PASS_SECONDS.of(kind).observe(time.perf_counter() - began)
+        PASS_SIZES.of(kind).observe(len(items))
+        TEXTS.of(kind).add(len(items))
+        TOKENS.add(sum(tokens))
         for item, vector, read in zip(items, vectors, tokens, strict=True):
             request = item.request
             request.vectors[item.at] = vector

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import base64
 from collections.abc import Awaitable, Callable, MutableMapping
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext, suppress
 from http import HTTPStatus
 from typing import Any
 
@@ -20,10 +20,13 @@ import uvicorn
 
 from apps.gateway.upstreams.embedder.batching import Batcher, Overloaded
 from apps.gateway.upstreams.embedder.model import DIMENSIONS, NAME, EmbedderError, Model, Vectors
+from menhir.telemetry import meters
 
 MOST_TEXTS = 2_048
 MOST_BODY_BYTES = 16 * 1024 * 1024
 GRACE_SECONDS = 5
+HEALTH = "/healthz"
+RESPONSES = meters.counter("menhir_embedder_responses_total", "Answers to requests for vectors, by HTTP status.", "status")
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -54,9 +57,16 @@ class HungUp(EmbedderError):
     """The client left."""
 
 
-def serve(host: str, port: int, *, body_limit_bytes: int = MOST_BODY_BYTES, load: Callable[[], Model] = Model.load) -> None:
-    """Serve until told to stop; raises what kept the model from loading."""
-    application = Application(body_limit_bytes=body_limit_bytes, load=load)
+def serve(
+    host: str,
+    port: int,
+    *,
+    body_limit_bytes: int = MOST_BODY_BYTES,
+    load: Callable[[], Model] = Model.load,
+    beside: AbstractAsyncContextManager[None] | None = None,
+) -> None:
+    """Serve until told to stop, with `beside` held meanwhile; raises what kept the model from loading, or `beside` from being entered."""
+    application = Application(body_limit_bytes=body_limit_bytes, load=load, beside=beside)
     config = uvicorn.Config(
         application, host=host, port=port, lifespan="on", access_log=False, log_config=None, timeout_graceful_shutdown=GRACE_SECONDS
     )
@@ -70,11 +80,14 @@ def serve(host: str, port: int, *, body_limit_bytes: int = MOST_BODY_BYTES, load
 class Application:
     """The ASGI application."""
 
-    def __init__(self, *, body_limit_bytes: int, load: Callable[[], Model]) -> None:
+    def __init__(
+        self, *, body_limit_bytes: int, load: Callable[[], Model], beside: AbstractAsyncContextManager[None] | None = None
+    ) -> None:
         self.body_limit_bytes = body_limit_bytes
         self.failure: BaseException | None = None
         self.on_failure: Callable[[], None] = lambda: None
         self._load = load
+        self._beside = beside or nullcontext()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, or the life of the process."""
@@ -86,13 +99,21 @@ class Application:
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
         self.batcher = Batcher(self._load)
-        working = asyncio.create_task(self.batcher.run(), name="embedder")
-        working.add_done_callback(self._ended)
-        await send({"type": "lifespan.startup.complete"})
-        await receive()
-        working.cancel()
-        with suppress(asyncio.CancelledError, Exception):
-            await working
+        async with AsyncExitStack() as stack:
+            try:
+                await stack.enter_async_context(self._beside)
+            except Exception as error:  # noqa: BLE001  # whatever it is, `serve` raises it
+                self.failure = error
+                self.on_failure()
+                await send({"type": "lifespan.startup.complete"})
+                return
+            working = asyncio.create_task(self.batcher.run(), name="embedder")
+            working.add_done_callback(self._ended)
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+            working.cancel()
+            with suppress(asyncio.CancelledError, Exception):
+                await working
         await send({"type": "lifespan.shutdown.complete"})
 
     def _ended(self, working: asyncio.Task[None]) -> None:
@@ -117,6 +138,8 @@ class Application:
         headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
         if status is HTTPStatus.SERVICE_UNAVAILABLE:
             headers.append((b"retry-after", b"1"))
+        if scope["path"] != HEALTH:
+            RESPONSES.of(str(int(status))).add()
         await send({"type": "http.response.start", "status": int(status), "headers": headers})
         await send({"type": "http.response.body", "body": body})
 

@@ -6,9 +6,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from menhir.wiring import lifeline
+from menhir.wiring.observed import CannotListen, observed
 
 
 class Command(BaseCommand):
@@ -26,4 +27,7 @@ class Command(BaseCommand):
         lifeline.watch()
         from apps.gateway.upstreams.embedder.server import serve
 
-        serve(host=options["host"], port=options["port"])
+        try:
+            serve(host=options["host"], port=options["port"], beside=observed(settings.MENHIR_EMBEDDER_METRICS))
+        except CannotListen as e:
+            raise CommandError(str(e)) from e

@@ -7,11 +7,14 @@ import logging
 import signal
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 from procrastinate.contrib.django import app as jobs
 
-from menhir.wiring import lifeline
+from menhir.wiring import levels, lifeline  # noqa: F401  # levels are found by a scrape
 from menhir.wiring.lifespan import running, state
+from menhir.wiring.measuring import measured
+from menhir.wiring.observed import CannotListen, observed
 
 log = logging.getLogger("menhir.worker")
 PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 10.0
@@ -29,7 +32,10 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Work until told to stop; then finish the jobs under way, for `GRACE_SECONDS` at most, and exit with 0."""
         lifeline.watch()
-        asyncio.run(work(options["concurrency"]))
+        try:
+            asyncio.run(work(options["concurrency"]))
+        except CannotListen as e:
+            raise CommandError(str(e)) from e
 
 
 async def work(concurrency: int) -> None:
@@ -42,7 +48,7 @@ async def work(concurrency: int) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    async with running():
+    async with observed(settings.MENHIR_WORKER_METRICS), running():
         if not await _started(stop):
             return
         pause = PAUSE_SECONDS
@@ -77,6 +83,7 @@ async def _one_life(concurrency: int, stop: asyncio.Event) -> None:
                 install_signal_handlers=False,
                 fetch_job_polling_interval=2.0,
                 shutdown_graceful_timeout=GRACE_SECONDS,
+                worker_middleware=[measured],
             )
         )
         stopping = asyncio.create_task(stop.wait())
