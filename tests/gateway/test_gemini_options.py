@@ -6,7 +6,7 @@ import orjson
 import pytest
 from gateway.test_gemini_request import HELLO_THERE, THIRD, said
 
-from apps.gateway.errors import UpstreamRefused
+from apps.gateway.errors import UpstreamRefused, UpstreamUnfit
 from apps.gateway.upstreams.gemini import embeddings
 from apps.gateway.upstreams.gemini.schemas import known
 
@@ -114,6 +114,36 @@ def test_the_rest():
 def test_a_schema_in_words_that_are_known(schema, expected):
     assert known(schema) == expected
     assert not [message for message in gemini_rules._schema(known(schema)) if "Unknown name" in message]
+
+
+def nested(levels: int) -> dict:
+    """A schema whose definitions each refer eight times to the next."""
+    definitions = {
+        f"d{level}": {"type": "object", "properties": {f"p{n}": {"$ref": f"#/$defs/d{level + 1}"} for n in range(8)}}
+        for level in range(levels)
+    }
+    return {"$defs": {**definitions, f"d{levels}": {"type": "string"}}, "$ref": "#/$defs/d0"}
+
+
+def choosing(levels: int) -> dict:
+    """A schema that is one of two things, on every level."""
+    return {"type": ["array", "string"], "items": choosing(levels - 1)} if levels else {"type": "string"}
+
+
+@pytest.mark.parametrize("schema", [nested(15), choosing(30)])
+def test_a_schema_that_would_not_end_is_refused(schema):
+    assert len(orjson.dumps(schema)) < 8_000
+    with pytest.raises(UpstreamUnfit, match="references"):
+        said(tools=[{"type": "function", "function": {"name": "f", "parameters": schema}}])
+
+
+def test_the_schemas_of_one_request_are_written_out_together():
+    tool = {"type": "function", "function": {"name": "f", "parameters": nested(2)}}
+    assert said(tools=[tool])["tools"][0]["functionDeclarations"][0]["parameters"]["properties"]["p7"]["properties"]["p7"] == {
+        "type": "string"
+    }
+    with pytest.raises(UpstreamUnfit):
+        said(tools=[tool] * 100)
 
 
 def test_embeddings():

@@ -8,7 +8,7 @@ from urllib.parse import quote
 import orjson
 
 from apps.gateway.upstreams.gemini.conversation import contents_of, instruction_of
-from apps.gateway.upstreams.gemini.schemas import known
+from apps.gateway.upstreams.gemini.schemas import Room, known
 from apps.gateway.upstreams.gemini.thinking import LEVELLED, thinking_of, version_of
 from apps.gateway.upstreams.gemini.tools import choice_of, tools_of
 from apps.gateway.upstreams.openai.request import read_chat, refuse, rest_of
@@ -41,11 +41,12 @@ def body_of(attempt: Attempt) -> bytes:
     said: dict[str, Any] = {"contents": contents}
     if instruction:
         said["systemInstruction"] = {"parts": instruction}
-    if tools := tools_of(chat):
+    room = Room()
+    if tools := tools_of(chat, room):
         said["tools"] = tools
         if (choice := choice_of(chat)) is not None:
             said["toolConfig"] = {"functionCallingConfig": choice}
-    config = _config(chat, attempt)
+    config = _config(chat, attempt, room)
     rest = rest_of(attempt.body)
     config.update(_own(rest))
     if config:
@@ -67,7 +68,7 @@ def _own(rest: dict[str, Any]) -> dict[str, Any]:
     return config
 
 
-def _config(chat: Chat, attempt: Attempt) -> dict[str, Any]:
+def _config(chat: Chat, attempt: Attempt, room: Room) -> dict[str, Any]:
     said = {
         "temperature": chat.temperature,
         "topP": chat.top_p,
@@ -82,12 +83,12 @@ def _config(chat: Chat, attempt: Attempt) -> dict[str, Any]:
         "logprobs": chat.top_logprobs if chat.logprobs else None,
         "responseModalities": [name.upper() for name in chat.modalities] if chat.modalities else None,
         "thinkingConfig": thinking_of(chat, attempt.target.upstream_model),
-        **_format(chat),
+        **_format(chat, room),
     }
     return {name: value for name, value in said.items() if value is not None}
 
 
-def _format(chat: Chat) -> dict[str, Any]:
+def _format(chat: Chat, room: Room) -> dict[str, Any]:
     wanted = chat.response_format or {}
     match wanted.get("type"):
         case "json_object":
@@ -97,5 +98,5 @@ def _format(chat: Chat) -> dict[str, Any]:
             schema = described.get("schema") if isinstance(described, dict) else None
             if not isinstance(schema, dict):
                 refuse("`response_format` of type `json_schema` needs `json_schema.schema`.", param="response_format")
-            return {"responseMimeType": JSON, "responseSchema": known(schema)}
+            return {"responseMimeType": JSON, "responseSchema": known(schema, room)}
     return {}

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
+
+from apps.gateway.upstreams.openai.request import cannot
+
 PLAIN = frozenset(
     {
         "default",
@@ -31,33 +35,55 @@ FORMATS = {
 }
 REFERENCE = "#/"
 DEEPEST = 32
+MOST_REPEATED_BYTES = 256 * 1024
+"""What references may write out again in one request: some 5,000 schemas. Without an end, fifteen definitions of eight references each
+are a request of four kilobytes and an answer that never comes.
+"""
 
 Schema = dict[str, Any]
 
 
-def known(schema: Any) -> Schema:
-    """Give the schema as Gemini reads it.
+class Room:
+    """How much of a request's schemas may still be said more than once."""
+
+    __slots__ = ("_left",)
+
+    def __init__(self) -> None:
+        self._left = MOST_REPEATED_BYTES
+
+    def take(self, schema: Any, *, times: int = 1) -> None:
+        """Let a schema be said again so many times; raises UpstreamUnfit when there is no room."""
+        self._left -= len(orjson.dumps(schema)) * times
+        if self._left < 0:
+            cannot("The references of a JSON schema are too many to be written out, and Gemini knows none.", param="tools")
+
+
+def known(schema: Any, room: Room | None = None) -> Schema:
+    """Give the schema as Gemini reads it; raises UpstreamUnfit where it would be much longer than it was written.
+
+    The schemas of one request share their `room`.
 
     >>> known({"type": "object", "properties": {"a": {"type": ["integer", "null"]}}, "additionalProperties": False})
     {'type': 'object', 'properties': {'a': {'type': 'integer', 'nullable': True}}}
     >>> known({"$defs": {"A": {"const": "x"}}, "type": "array", "items": {"$ref": "#/$defs/A"}})
     {'type': 'array', 'items': {'type': 'string', 'enum': ['x']}}
     """
-    return _known(schema, root=schema, within=(), depth=0)
+    return _known(schema, root=schema, room=room or Room(), within=(), depth=0)
 
 
-def _known(schema: Any, *, root: Any, within: tuple[str, ...], depth: int) -> Schema:
+def _known(schema: Any, *, root: Any, room: Room, within: tuple[str, ...], depth: int) -> Schema:
     if not isinstance(schema, dict) or depth > DEEPEST:
         return {}
     reference = schema.get("$ref")
     if isinstance(reference, str):
         if reference in within:  # a schema that holds itself has no end in a wire without references
             return {"type": "object"}
-        found = {**_at(root, reference), **{name: value for name, value in schema.items() if name != "$ref"}}
-        return _known(found, root=root, within=(*within, reference), depth=depth + 1)
+        room.take(target := _at(root, reference))
+        found = {**target, **{name: value for name, value in schema.items() if name != "$ref"}}
+        return _known(found, root=root, room=room, within=(*within, reference), depth=depth + 1)
 
     def inner(value: Any) -> Schema:
-        return _known(value, root=root, within=within, depth=depth + 1)
+        return _known(value, root=root, room=room, within=within, depth=depth + 1)
 
     merged = _merged(schema)
     said: Schema = {}
@@ -75,7 +101,7 @@ def _known(schema: Any, *, root: Any, within: tuple[str, ...], depth: int) -> Sc
         said.setdefault("type", "object")
     if kind == "array" or "items" in merged:
         said["items"] = inner(merged.get("items", {}))
-    _choose(said, merged, inner)
+    _choose(said, merged, inner, room)
     return said
 
 
@@ -118,12 +144,13 @@ def _enumerate(said: Schema, schema: Schema) -> None:
         said.update(type="string", enum=texts)
 
 
-def _choose(said: Schema, schema: Schema, inner: Any) -> None:
+def _choose(said: Schema, schema: Schema, inner: Any, room: Room) -> None:
     """Say what there is a choice of. A choice between something and nothing is a something that may be null."""
     choices = schema.get("anyOf") or schema.get("oneOf")
     kind = schema.get("type")
     if not isinstance(choices, list) and isinstance(kind, list) and "type" not in said:
         choices = [{**schema, "type": each} for each in kind if each != "null"]
+        room.take(schema, times=len(choices))
     if not isinstance(choices, list):
         return
     something = [choice for choice in choices if choice != {"type": "null"}]

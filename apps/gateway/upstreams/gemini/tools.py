@@ -8,14 +8,15 @@ from apps.gateway.upstreams.gemini.schemas import known
 from apps.gateway.upstreams.openai.request import allowed_tools, function_name, refuse
 
 if TYPE_CHECKING:
+    from apps.gateway.upstreams.gemini.schemas import Room
     from apps.gateway.upstreams.openai.request import Chat, Part
 
 MODES = {"auto": "AUTO", "required": "ANY", "none": "NONE"}
 
 
-def tools_of(chat: Chat) -> list[Part]:
+def tools_of(chat: Chat, room: Room) -> list[Part]:
     """Give the tools: all functions as one, and Gemini's own, such as `{"googleSearch": {}}`, as they are."""
-    functions = [_function(tool) for tool in chat.tools or () if tool.get("type") == "function"]
+    functions = [_function(tool, room) for tool in chat.tools or () if tool.get("type") == "function"]
     own = [tool for tool in chat.tools or () if tool.get("type") != "function"]
     return [{"functionDeclarations": functions}, *own] if functions else own
 
@@ -37,13 +38,13 @@ def choice_of(chat: Chat) -> Part | None:
     return {"mode": "ANY", "allowedFunctionNames": [function_name(choice, param="tool_choice")]}
 
 
-def _function(tool: Part) -> Part:
+def _function(tool: Part, room: Room) -> Part:
     name = function_name(tool, param="tools")
     function = tool["function"]
     said: dict[str, Any] = {"name": name}
     if function.get("description"):
         said["description"] = function["description"]
-    parameters = known(function.get("parameters"))
+    parameters = known(function.get("parameters"), room)
     if parameters.get("properties"):  # an object of nothing is refused: who takes nothing has no parameters
         said["parameters"] = {"type": "object", **parameters}
     return said

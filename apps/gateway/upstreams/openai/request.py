@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import msgspec
 import orjson
 
-from apps.gateway.errors import UpstreamRefused
+from apps.gateway.errors import UpstreamRefused, UpstreamUnfit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -213,3 +213,8 @@ def data_url(url: str) -> tuple[str, str] | None:
 def refuse(message: str, *, param: str) -> NoReturn:
     """Say that this will never work as asked."""
     raise UpstreamRefused(message, param=param)
+
+
+def cannot(message: str, *, param: str) -> NoReturn:
+    """Say that this model cannot do it; the route's next target may."""
+    raise UpstreamUnfit(message, param=param)
