@@ -13,7 +13,8 @@
     + UpstreamBusy             worth another try, here or elsewhere
     + UpstreamDown             not here, not now: go to the next target
       - UpstreamCut            it broke off in the middle of its answer
-      - UpstreamUnauthorized   it does not accept the credential it is configured with
+      - UpstreamUnusable       … nor later, until somebody changes something: an unknown model, an account without money
+        . UpstreamUnauthorized it does not accept the credential it is configured with
       - UpstreamSlow           it did not keep to a time
         . FirstByteTimeout     nothing came of a stream
         . IdleTimeout          a stream fell silent
@@ -147,12 +148,17 @@ class UpstreamCut(UpstreamDown):
     code = "upstream_cut"
 
 
-class UpstreamUnauthorized(UpstreamDown):
+class UpstreamUnusable(UpstreamDown):
+    """The upstream cannot be used as it is configured."""
+
+    headers = ((b"x-should-retry", b"false"),)
+    """Clients try a 503 again; this one stays until somebody changes the target, or pays."""
+
+
+class UpstreamUnauthorized(UpstreamUnusable):
     """The upstream does not accept the credential that is configured for it."""
 
     code = "upstream_unauthorized"
-    headers = ((b"x-should-retry", b"false"),)
-    """Clients try a 503 again; this one stays until somebody changes the credential."""
 
 
 class UpstreamSlow(TimedOut, UpstreamDown):

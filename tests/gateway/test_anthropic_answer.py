@@ -15,6 +15,7 @@ from apps.gateway.errors import (
     UpstreamError,
     UpstreamRefused,
     UpstreamUnauthorized,
+    UpstreamUnusable,
 )
 from apps.gateway.sse import data_of
 from apps.gateway.upstreams.anthropic.decode import whole
@@ -241,11 +242,11 @@ def test_a_stream_that_only_forgot_its_last_event_is_complete():
             ContextTooLong,
             "context_length_exceeded",
         ),
-        (400, "invalid_request_error", "Your credit balance is too low to access the Anthropic API.", UpstreamDown, "billing_error"),
+        (400, "invalid_request_error", "Your credit balance is too low to access the Anthropic API.", UpstreamUnusable, "billing_error"),
         (401, "authentication_error", "invalid x-api-key sk-secret", UpstreamUnauthorized, None),
-        (402, "billing_error", "pay", UpstreamDown, "billing_error"),
+        (402, "billing_error", "pay", UpstreamUnusable, "billing_error"),
         (403, "permission_error", "no", UpstreamUnauthorized, None),
-        (404, "not_found_error", "model: claude-0", UpstreamDown, "not_found_error"),
+        (404, "not_found_error", "model: claude-0", UpstreamUnusable, "not_found_error"),
         (413, "request_too_large", "too large", ContextTooLong, "context_length_exceeded"),
         (429, "rate_limit_error", "slow down", UpstreamBusy, "rate_limit_error"),
         (500, "api_error", "oh", UpstreamDown, "api_error"),

@@ -141,7 +141,8 @@ BOTH, STREAM, WHOLE = (False, True), (True,), (False,)
 BEFORE = [
     # orders, patience, which calls; status, code that the client reads, x-should-retry; ledger's code, attempts, used
     ({"status": 500}, {}, BOTH, 503, "server_error", None, "upstream_down", 1, NOTHING),
-    ({"status": 404}, {}, BOTH, 503, "server_error", None, "upstream_down", 1, NOTHING),
+    ({"status": 404}, {}, BOTH, 503, "server_error", "false", "upstream_down", 1, NOTHING),
+    ({"status": 429, "code": "insufficient_quota"}, {}, BOTH, 503, "insufficient_quota", "false", "upstream_down", 1, NOTHING),
     ({"status": 401}, {}, BOTH, 503, "upstream_unauthorized", "false", "upstream_unauthorized", 1, NOTHING),
     ({"status": 400}, {}, BOTH, 400, "invalid_request_error", None, "upstream_refused", 1, NOTHING),
     ({"status": 413}, {}, BOTH, 400, "server_error", None, "context_length_exceeded", 1, NOTHING),

@@ -5,7 +5,15 @@ from __future__ import annotations
 import orjson
 import pytest
 
-from apps.gateway.errors import ContextTooLong, UpstreamBusy, UpstreamDown, UpstreamError, UpstreamRefused, UpstreamUnauthorized
+from apps.gateway.errors import (
+    ContextTooLong,
+    UpstreamBusy,
+    UpstreamDown,
+    UpstreamError,
+    UpstreamRefused,
+    UpstreamUnauthorized,
+    UpstreamUnusable,
+)
 from apps.gateway.upstreams.gemini.errors import error_of
 
 
@@ -24,9 +32,9 @@ TOO_LONG = "The input token count (1200000) exceeds the maximum number of tokens
         (400, refusal(400, "INVALID_ARGUMENT", "Unknown name"), UpstreamRefused, "INVALID_ARGUMENT"),
         (400, refusal(400, "INVALID_ARGUMENT", TOO_LONG), ContextTooLong, "context_length_exceeded"),
         (400, refusal(400, "INVALID_ARGUMENT", "API key not valid: sk-secret", KEY), UpstreamUnauthorized, None),
-        (400, refusal(400, "FAILED_PRECONDITION", "User location is not supported"), UpstreamDown, "FAILED_PRECONDITION"),
+        (400, refusal(400, "FAILED_PRECONDITION", "User location is not supported"), UpstreamUnusable, "FAILED_PRECONDITION"),
         (403, refusal(403, "PERMISSION_DENIED", "no"), UpstreamUnauthorized, None),
-        (404, refusal(404, "NOT_FOUND", "models/x is not found"), UpstreamDown, "NOT_FOUND"),
+        (404, refusal(404, "NOT_FOUND", "models/x is not found"), UpstreamUnusable, "NOT_FOUND"),
         (429, refusal(429, "RESOURCE_EXHAUSTED", "quota", WAIT), UpstreamBusy, "RESOURCE_EXHAUSTED"),
         (500, refusal(500, "INTERNAL", "oh"), UpstreamDown, "INTERNAL"),
         (503, b"[" + refusal(503, "UNAVAILABLE", "overloaded", WAIT) + b"]", UpstreamBusy, "UNAVAILABLE"),

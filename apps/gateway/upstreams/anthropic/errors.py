@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from apps.gateway.errors import UpstreamDown, UpstreamUnfit
+from apps.gateway.errors import UpstreamUnfit, UpstreamUnusable
 from apps.gateway.upstreams.openai.errors import error_of as error_in_openais_shape
 from apps.gateway.wire import error_said
 
@@ -43,7 +43,9 @@ def error_of(status: int, headers: Mapping[str, str], body: bytes, *, provider: 
         said = Refusal()
     if _is_unpaid(said):
         # Our account's trouble, not the client's: another target may have money left, the same one has not.
-        return UpstreamDown(f"The account at the upstream `{provider}` is spent.", upstream_status=status, upstream_code="billing_error")
+        return UpstreamUnusable(
+            f"The account at the upstream `{provider}` is spent.", upstream_status=status, upstream_code="billing_error"
+        )
     return _named(error_in_openais_shape(status, headers, body, provider=provider))
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from apps.gateway.errors import UpstreamDown, UpstreamUnauthorized, UpstreamUnfit
+from apps.gateway.errors import UpstreamUnauthorized, UpstreamUnfit, UpstreamUnusable
 from apps.gateway.upstreams.openai.errors import error_of as error_in_openais_shape
 
 if TYPE_CHECKING:
@@ -49,7 +49,9 @@ def _error(error: Any, status: int, headers: Mapping[str, str], *, provider: str
         return UpstreamUnauthorized(f"The upstream `{provider}` does not accept the credential configured for it.", upstream_status=status)
     if word == "FAILED_PRECONDITION":
         # The account's trouble (no billing, a country that is not served), not the client's.
-        return UpstreamDown(f"The upstream `{provider}` does not serve this account: {message}", upstream_status=status, upstream_code=word)
+        return UpstreamUnusable(
+            f"The upstream `{provider}` does not serve this account: {message}", upstream_status=status, upstream_code=word
+        )
     if (patience := _patience(details)) is not None:
         headers = {"retry-after": patience, **headers}
     known = error_in_openais_shape(status, headers, orjson.dumps({"error": {"message": message, "code": word}}), provider=provider)

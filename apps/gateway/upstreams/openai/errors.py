@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from apps.gateway.errors import UpstreamBusy, UpstreamDown, UpstreamError, UpstreamUnauthorized
+from apps.gateway.errors import UpstreamBusy, UpstreamDown, UpstreamError, UpstreamUnauthorized, UpstreamUnusable
 from apps.gateway.refusals import refused
 from apps.gateway.wire import MOST_MESSAGE_CHARACTERS
 
@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 
 BUSY = frozenset({408, 409, 429, 503, 529})
 REFUSED = frozenset({400, 413, 415, 422})
+LASTING = frozenset({402, 404})
+"""What is so until somebody pays, or writes another model or address into the target."""
+WHY = ("message", "detail", "msg")
+DEEPEST_REASON = 6
 SPENT = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})
 """A 429 that no patience helps: the account behind the credential has no money left."""
 
@@ -29,7 +33,7 @@ def error_of(status: int, headers: Mapping[str, str], body: bytes, *, provider: 
     'messages'
     """
     said = _said(body)
-    message, code = _text(said.get("message")), _text(said.get("code")) or _text(said.get("type"))
+    message, code = _reason(said), _text(said.get("code")) or _text(said.get("type"))
     if status in BUSY and code not in SPENT:
         return UpstreamBusy(
             message or f"The upstream `{provider}` is busy.",
@@ -41,13 +45,14 @@ def error_of(status: int, headers: Mapping[str, str], body: bytes, *, provider: 
         return refused(
             message or f"The upstream `{provider}` refused the request with status {status}.",
             code=code,
-            param=_text(said.get("param")),
+            param=_text(said.get("param")) or _place(said),
             status=status,
         )
     if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
         # What it says of our credential (OpenAI quotes a part of it) is for the operator, not for the client.
         return UpstreamUnauthorized(f"The upstream `{provider}` does not accept the credential configured for it.", upstream_status=status)
-    return UpstreamDown(
+    kind = UpstreamUnusable if status in LASTING or code in SPENT else UpstreamDown
+    return kind(
         f"The upstream `{provider}` failed with status {status}" + (f": {message}" if message else "."),
         upstream_status=status,
         upstream_code=code,
@@ -63,6 +68,34 @@ def _said(body: bytes) -> dict[str, Any]:
     if isinstance(error, str):
         return {"message": error}
     return error if isinstance(error, dict) else {}
+
+
+def _reason(said: Any, *, depth: int = DEEPEST_REASON) -> str | None:
+    """Give why, wherever it stands: OpenAI's `message`, or what FastAPI's servers (vLLM, Mistral, TGI) say in `detail`, which may hold it.
+
+    >>> _reason({"detail": "No such thing"}), _reason({"message": {"detail": [{"loc": ["body", "top_p"], "msg": "A number, please"}]}})
+    ('No such thing', 'top_p: A number, please')
+    """
+    if not depth:
+        return None
+    if isinstance(said, dict):
+        known = (said[name] for name in WHY if said.get(name))
+        where = _place({"detail": [said]}) if "msg" in said else None
+        reason = next((reason for value in known if (reason := _reason(value, depth=depth - 1))), None)
+        return f"{where}: {reason}" if where and reason else reason
+    if isinstance(said, list):
+        return _text("; ".join(reason for value in said if (reason := _reason(value, depth=depth - 1))))
+    return _text(said)
+
+
+def _place(said: Any) -> str | None:
+    """Give the member that FastAPI says is wrong, as OpenAI would name it: `messages.0.content`."""
+    while isinstance(said, dict) and "loc" not in said:
+        said = said.get("detail") or said.get("message")
+        said = said[0] if isinstance(said, list) and said else said
+    located = said.get("loc") if isinstance(said, dict) else None
+    names = [str(name) for name in located if name != "body"] if isinstance(located, list) else []
+    return _text(".".join(names))
 
 
 def _text(value: object) -> str | None:
