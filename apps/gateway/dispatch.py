@@ -16,6 +16,7 @@ from apps.gateway.asking import Answer, ask
 from apps.gateway.errors import TotalTimeout, UnknownModel, UpstreamBusy, UpstreamDown, UpstreamUnfit
 from apps.gateway.fanout import race
 from apps.gateway.ordering import ordered, willing
+from apps.gateway.refusals import telling
 from apps.gateway.retrying import pause_seconds
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def dispatch(call: Call, route: ResolvedRoute, tally: Tally, watch: Watch) -> Co
 
 
 async def _in_turn(call: Call, route: ResolvedRoute, targets: Sequence[ResolvedTarget], asks: Asks, tally: Tally, watch: Watch) -> Answer:
-    """Ask one after another; raises the last one's error when none of them answers."""
+    """Ask one after another; raises the most hopeful of their errors when none of them answers."""
     failure: UpstreamError | None = None
     for target in targets:
         if failure is not None and _has_become_unwilling(target, watch, failure):
@@ -60,7 +61,7 @@ async def _in_turn(call: Call, route: ResolvedRoute, targets: Sequence[ResolvedT
                 if not await _paused(call, route, busy, tried=tried, watch=watch):
                     break
             except (UpstreamDown, UpstreamUnfit) as elsewhere:
-                failure = elsewhere
+                failure = telling(failure, elsewhere)
                 break
     raise failure or UnknownModel(f"The model `{route.name}` has nowhere to run.", param="model")
 
