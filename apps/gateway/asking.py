@@ -142,6 +142,8 @@ def _remember(breaker: Breaker, error: UpstreamError) -> None:
             breaker.released()  # it is well, only asked too often
         else:
             breaker.failed(time.monotonic())
+    elif error.upstream_status is None:
+        breaker.released()  # nobody was asked
     elif not breaker.calm:
         breaker.succeeded()  # whoever refuses a request is there to do so
 
