@@ -48,7 +48,7 @@ class Connection(asyncio.Protocol):
     def _begin(self) -> None:
         self.status = 0
         self.headers: Headers = []
-        self._head_bytes = 0
+        self._head_bytes = 0  # … or of trailers: what came since anybody could read something
         self._answered = False
         self._complete = False
         self._keeps = False
@@ -58,6 +58,11 @@ class Connection(asyncio.Protocol):
     def reusable(self) -> bool:
         """Whether it may be asked again: request and answer are through, and both sides keep the connection."""
         return self._complete and self._keeps and not self._closed and not self._parts and not self._transport.get_write_buffer_size()
+
+    @property
+    def used(self) -> bool:
+        """Whether it has been asked before."""
+        return self._asked
 
     async def ask(self, head: bytes, body: bytes) -> None:
         """Send a request; return when the answer's head is here. Raises Unanswered or Broken."""
@@ -119,8 +124,7 @@ class Connection(asyncio.Protocol):
         if not self._asked or self._complete:
             self._fail(Broken("The upstream spoke unasked."))
             return
-        if not self._answered:
-            self._head_bytes += len(data)
+        self._head_bytes += len(data)
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
@@ -128,7 +132,7 @@ class Connection(asyncio.Protocol):
             if not self._complete:
                 self._fail(Broken("The upstream answered with something that is not HTTP."))
                 return
-        if not self._answered and self._head_bytes > MAX_HEAD_BYTES:
+        if self._head_bytes > MAX_HEAD_BYTES and not self._complete:
             self._fail(Broken("The upstream answered with headers that do not end."))
         elif self._unread > MAX_UNREAD_BYTES and not self._paused:
             self._paused = True
@@ -142,7 +146,7 @@ class Connection(asyncio.Protocol):
             if self._answered and exc is None and self._ends_with_connection():
                 self._complete = True
             else:
-                self._failure = Broken("The upstream broke off.") if self._head_bytes else Unanswered()
+                self._failure = Broken("The upstream broke off.") if self._answered or self._head_bytes else Unanswered()
         self._tell()
         self._lost(self)
 
@@ -169,7 +173,8 @@ class Connection(asyncio.Protocol):
             self.headers.clear()
 
     def on_body(self, data: bytes) -> None:
-        """Keep a part until it is read."""
+        """Keep a part until it is read; what follows it without being one is a trailer."""
+        self._head_bytes = 0
         self._parts.append(data)
         self._unread += len(data)
 

@@ -25,6 +25,10 @@ NEXT_ADDRESS_SECONDS = 0.25
 """RFC 8305: how long an address has before the next one is tried beside it."""
 
 
+class Unaddressable(ValueError):
+    """A provider is described in a way in which nobody can be asked."""
+
+
 class Origin(NamedTuple):
     """What a connection leads to."""
 
@@ -45,14 +49,17 @@ class Endpoint(NamedTuple):
 
 @lru_cache(maxsize=1024)
 def endpoint(url: str) -> Endpoint:
-    """Read a URL; raises ValueError for one that is not http or https.
+    """Read a URL; raises Unaddressable for one that is not http or https.
 
     >>> endpoint("https://api.openai.com/v1/embeddings")
     Endpoint(origin=Origin(host='api.openai.com', port=443, tls=True, guarded=False), authority='api.openai.com', target='/v1/embeddings')
     """
-    parsed = URL(url)
+    try:
+        parsed = URL(url)
+    except ValueError as e:
+        raise Unaddressable("An upstream is reached by a URL.") from e
     if parsed.scheme not in {"http", "https"} or not parsed.raw_host or parsed.port is None:
-        raise ValueError("An upstream is reached by a URL of http or https.")
+        raise Unaddressable("An upstream is reached by a URL of http or https.")
     return Endpoint(Origin(parsed.raw_host, parsed.port, parsed.scheme == "https"), parsed.host_port_subcomponent or "", parsed.raw_path_qs)
 
 
@@ -67,9 +74,12 @@ class Session:
         self._broom = self._loop.call_later(KEEP_ALIVE_SECONDS, self._sweep)
         self.closed = False
 
-    async def take(self, origin: Origin) -> Connection:
-        """Give a connection to this place; the caller gives it back by `release`. Raises OSError when there is none to be had."""
-        kept = self._kept.get(origin)
+    async def take(self, origin: Origin, *, fresh: bool = False) -> Connection:
+        """Give a connection to this place, a kept one unless it shall be `fresh`; the caller gives it back by `release`.
+
+        Raises OSError when there is none to be had.
+        """
+        kept = None if fresh else self._kept.get(origin)
         connection = kept.popitem()[0] if kept else await self._connect(origin)
         self._used.add(connection)
         return connection

@@ -130,6 +130,8 @@ async def test_an_answer_left_in_the_middle_is_hung_up_on():
         (b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nhello", Broken),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", Broken),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nnonsense\r\n", Broken),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n" + b"X: y\r\n" * 200_000 + b"\r\n", Broken),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5;" + b"x" * 1_000_000 + b"\r\nhello\r\n0\r\n\r\n", Broken),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\nhello", Broken),
     ],
 )

@@ -6,11 +6,15 @@ a `Translation` and says besides how its answers read.
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Protocol, Self
+
+import orjson
 
 from apps.gateway.addresses import PrivateAddress
 from apps.gateway.connection import Unanswered
-from apps.gateway.errors import UpstreamBusy, UpstreamCut, UpstreamDown, UpstreamError
+from apps.gateway.errors import UpstreamBusy, UpstreamCut, UpstreamDown, UpstreamError, UpstreamRefused
+from apps.gateway.session import Unaddressable
 from apps.gateway.sse import EventSplitter, data_of
 
 if TYPE_CHECKING:
@@ -23,6 +27,8 @@ if TYPE_CHECKING:
 
 MAX_ERROR_BYTES = 64 * 1024
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
+CROSSING_SECONDS = 2.0
+"""How long a request may be on its way to somebody who is just closing the connection."""
 
 
 class Exchange:
@@ -38,7 +44,7 @@ class Exchange:
     def request(self) -> tuple[Endpoint, bytes, bytes]:
         """Give where the request goes, its head and its body.
 
-        Raises ValueError for what cannot be sent, UpstreamRefused for what the other side's wire cannot say.
+        Raises Unaddressable for a provider that is described wrongly, UpstreamRefused for what the other side's wire cannot say.
         """
         raise NotImplementedError
 
@@ -49,19 +55,17 @@ class Exchange:
     async def __aenter__(self) -> Self:
         attempt = self._attempt
         provider = attempt.target.provider
+        to, head, body = self._written()
+        self._origin = to.origin._replace(guarded=True) if attempt.target.guarded else to.origin
         try:
-            to, head, body = self.request()
-            self._origin = origin = to.origin._replace(guarded=True) if attempt.target.guarded else to.origin
-            self._connection = connection = await attempt.session.take(origin)
-            await connection.ask(head, body)
+            connection = await self._ask(head, body)
         except Unanswered as e:
             self._leave()
-            # A fresh connection may do.
             raise UpstreamBusy(f"The upstream `{provider}` closed the connection before it answered.") from e
         except PrivateAddress as e:
             self._leave()
             raise UpstreamDown(f"The upstream `{provider}` leads into a network that is closed to it.") from e
-        except (OSError, ValueError) as e:
+        except (OSError, ValueError) as e:  # the resolver raises both
             self._leave()
             raise UpstreamDown(f"The upstream `{provider}` cannot be reached.") from e
         except BaseException:
@@ -74,6 +78,41 @@ class Exchange:
             finally:
                 self._leave()
         return self
+
+    def _written(self) -> tuple[Endpoint, bytes, bytes]:
+        """Write the request before anybody is connected to: what a client wrote wrongly says nothing of the other side."""
+        try:
+            return self.request()
+        except Unaddressable as e:
+            raise UpstreamDown(f"The upstream `{self._attempt.target.provider}` cannot be reached: {e}") from e
+        except (ValueError, orjson.JSONEncodeError, RecursionError) as e:
+            raise UpstreamRefused("The request holds something that cannot be sent.") from e
+
+    async def _ask(self, head: bytes, body: bytes) -> Connection:
+        """Send the request, and come back with the head of its answer.
+
+        A kept connection that the other side closes just as the request is on its way is no failure of the other side's: its time was
+        up. HTTP lets nobody repeat a POST on the mere suspicion that it was not acted on (RFC 9110 §9.2.2), but here it is more than
+        that: the connection had been idle, no byte of an answer came, and the end came at once, as it does when the two cross on the
+        wire. So it is sent once more, on a connection of its own. Whoever closes a fresh one, or thinks about it first, has failed.
+        """
+        session = self._attempt.session
+        self._connection = connection = await session.take(self._origin)
+        if not connection.used:
+            await connection.ask(head, body)
+            return connection
+        began = time.monotonic()
+        try:
+            await connection.ask(head, body)
+        except Unanswered:
+            if time.monotonic() - began > CROSSING_SECONDS:
+                raise
+        else:
+            return connection
+        self._leave()
+        self._connection = connection = await session.take(self._origin, fresh=True)
+        await connection.ask(head, body)
+        return connection
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._leave()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from apps.gateway.session import Unaddressable
+
 if TYPE_CHECKING:
     from apps.gateway.session import Endpoint
     from apps.gateway.upstreams import Attempt
@@ -30,7 +32,7 @@ OURS = frozenset(
 
 
 def head_of(attempt: Attempt, to: Endpoint, *, length: int, credential: tuple[str, str], more: tuple[str, ...] = ()) -> bytes:
-    """Give the request's head; raises ValueError for a header with a line break in it.
+    """Give the request's head; raises Unaddressable for a header with a line break in it.
 
     `credential` is the name of the header that carries it, and what stands before it there; `more` are headers
     of the wire. The provider's own headers may add, but never replace, what the exchange rests on.
@@ -57,5 +59,5 @@ def head_of(attempt: Attempt, to: Endpoint, *, length: int, credential: tuple[st
         lines += [f"{name}: {value}" for name, value in target.headers.items() if name.strip().lower() not in taken]
     head = "\r\n".join(lines)
     if head.count("\n") != len(lines) - 1 or head.count("\r") != len(lines) - 1 or "\0" in head:
-        raise ValueError("A header has a line break in it.")
+        raise Unaddressable("A header has a line break in it.")
     return f"{head}\r\n\r\n".encode()
