@@ -72,6 +72,12 @@ class Routes:
         await sync_to_async(self._make)(name, models, fields, policy or {}, weights, shadows or {})
         return name
 
+    async def among(self, *targets: tuple[str, str], **policy: object) -> str:
+        """A new route that leads to these, each of a kind of its own: `("anthropic", "fake")`."""
+        self.made += 1
+        await sync_to_async(self._make_among)(name := f"route-{self.made}", targets, policy)
+        return name
+
     async def set(self, name: str, **fields: object) -> str:
         """Change a route's policy."""
         await sync_to_async(self._set)(name, fields)
@@ -110,6 +116,13 @@ class Routes:
                     weight=weight,
                     role=Target.Role.SHADOW,
                 )
+
+    def _make_among(self, name: str, targets: tuple[tuple[str, str], ...], policy: Mapping[str, object]) -> None:
+        urls = {"gemini": self.base_url.removesuffix("v1") + "v1beta", "extract": ""}
+        with tenant_transaction(self.tenant):
+            route = Route.objects.create(tenant=self.tenant, name=name, **policy)
+            fields = [{"kind": kind, "base_url": urls.get(kind, self.base_url)} for kind, _ in targets]
+            route.lead_to(*((self._provider(f"{name}-{number}", fields[number]), model) for number, (_, model) in enumerate(targets)))
 
     def _provider(self, slug: str, fields: Mapping[str, object]) -> Provider:
         provider = Provider(tenant=self.tenant, slug=slug, **fields)

@@ -13,7 +13,7 @@ from apps.gateway.upstreams.anthropic.schemas import strict
 from apps.gateway.upstreams.anthropic.thinking import thinking_of
 from apps.gateway.upstreams.anthropic.tools import ANYTHING, FORCED, choice_of, tools_of
 from apps.gateway.upstreams.anthropic.traits import traits_of
-from apps.gateway.upstreams.openai.request import read_chat, refuse, rest_of
+from apps.gateway.upstreams.openai.request import cannot, read_chat, refuse, rest_of
 
 if TYPE_CHECKING:
     from apps.gateway.upstreams import Attempt
@@ -39,12 +39,12 @@ class Request(msgspec.Struct, frozen=True):
 
 
 def request_of(attempt: Attempt) -> Request:
-    """Give the request; raises UpstreamRefused for what Anthropic's wire cannot say."""
+    """Give the request; raises UpstreamRefused for what is wrong with it, UpstreamUnfit for what Claude cannot do."""
     chat = read_chat(attempt.body)
     if chat.n not in {None, 1}:
-        refuse("Claude gives one choice: `n` must be 1.", param="n")
+        cannot("Claude gives one choice: `n` must be 1.", param="n")
     if any(name != "text" for name in chat.modalities or ()):
-        refuse("Claude answers in text alone.", param="modalities")
+        cannot("Claude answers in text alone.", param="modalities")
     traits = traits_of(attempt.target.upstream_model)
     said: dict[str, Any] = {"model": attempt.target.upstream_model, "max_tokens": 0}
     system, turns = system_of(chat.messages), turns_of(chat.messages)

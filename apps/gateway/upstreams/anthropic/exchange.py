@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from apps.gateway.errors import UpstreamRefused
+from apps.gateway.errors import UpstreamUnfit
 from apps.gateway.session import endpoint
 from apps.gateway.upstreams.anthropic.decode import whole
 from apps.gateway.upstreams.anthropic.encode import request_of
@@ -30,9 +30,9 @@ class Anthropic:
     """The adapter: it keeps nothing between two requests."""
 
     def open(self, attempt: Attempt) -> AnthropicExchange:
-        """Send the request; raises UpstreamRefused for anything but chat."""
+        """Send the request; raises UpstreamUnfit for anything but chat."""
         if attempt.operation != "chat":
-            raise UpstreamRefused("Claude answers chat completions, and nothing else.", param="model")
+            raise UpstreamUnfit("Claude answers chat completions, and nothing else.", param="model")
         return AnthropicExchange(attempt)
 
 

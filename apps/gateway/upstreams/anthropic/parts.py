@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from typing import TYPE_CHECKING, Any
 
-from apps.gateway.upstreams.openai.request import data_url, part_text, refuse, string
+from apps.gateway.upstreams.openai.request import cannot, data_url, part_text, refuse, string
 
 if TYPE_CHECKING:
     from apps.gateway.upstreams.openai.request import Part
@@ -44,7 +43,7 @@ def _block(part: Part) -> Block | None:
         case "file":
             block = _file(part)
         case "input_audio":
-            refuse("Claude does not hear: `input_audio` cannot be sent to it.", param="messages")
+            cannot("Claude does not hear: `input_audio` cannot be sent to it.", param="messages")
         case str():  # one of Anthropic's own, such as `document` or `search_result`
             return part
         case _:
@@ -94,5 +93,5 @@ def _base64(media_type: str, data: str) -> Block:
 def _decoded(data: str) -> str:
     try:
         return base64.b64decode(data, validate=True).decode()
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:  # no ASCII, no base64, no UTF-8
         refuse("`file_data` is not text in base64.", param="messages")

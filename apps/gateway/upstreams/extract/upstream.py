@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
-from apps.gateway.errors import UpstreamRefused
+from apps.gateway.errors import UpstreamRefused, UpstreamUnfit
 from apps.gateway.upstreams import Attempt, UpstreamResponse
 from apps.gateway.upstreams.extract.answer import answer
 from apps.gateway.upstreams.extract.passages import read, text_of
@@ -44,7 +44,7 @@ class Extract:
 
     @asynccontextmanager
     async def open(self, attempt: Attempt) -> AsyncIterator[UpstreamResponse]:
-        """Find the answer; raises UpstreamRefused for what an extractor cannot do."""
+        """Find the answer; raises UpstreamUnfit for what an extractor cannot do."""
         body = attempt.body
         messages = _understood(attempt)
         texts = [text_of(message.get("content")) for message in messages]
@@ -84,13 +84,13 @@ def pace_of(headers: Mapping[str, str]) -> float:
 def _understood(attempt: Attempt) -> list[Mapping[str, Any]]:
     body = attempt.body
     if attempt.operation != "chat":
-        raise UpstreamRefused("`extract` answers chat completions, and nothing else.", param="model")
+        raise UpstreamUnfit("`extract` answers chat completions, and nothing else.", param="model")
     messages = body.get("messages")
     if not isinstance(messages, list) or not all(isinstance(message, dict) for message in messages):
         raise UpstreamRefused("`messages` must be a list of messages.", param="messages")
-    if body.get("n") not in {None, 1}:
-        raise UpstreamRefused("`extract` gives one choice.", param="n")
+    if body.get("n") not in (None, 1):  # a tuple: whatever a client sends can be compared, but not hashed
+        raise UpstreamUnfit("`extract` gives one choice.", param="n")
     wanted = body.get("response_format")
-    if isinstance(wanted, dict) and wanted.get("type") not in {None, "text"}:
-        raise UpstreamRefused("`extract` quotes documents as they are and cannot answer in JSON.", param="response_format")
+    if isinstance(wanted, dict) and wanted.get("type") not in (None, "text"):
+        raise UpstreamUnfit("`extract` quotes documents as they are and cannot answer in JSON.", param="response_format")
     return messages

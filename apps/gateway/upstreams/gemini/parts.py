@@ -6,7 +6,7 @@ import mimetypes
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from apps.gateway.upstreams.openai.request import data_url, part_text, refuse, string
+from apps.gateway.upstreams.openai.request import cannot, data_url, part_text, refuse, string
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -33,8 +33,10 @@ def _part(part: Part) -> Part | None:
     kind = part.get("type")
     if kind is None:  # one of Gemini's own, such as `fileData`
         return part
-    if not isinstance(kind, str) or kind not in READERS:
-        refuse(f"Gemini does not know parts of type `{kind}`.", param="messages")
+    if not isinstance(kind, str):
+        refuse("The `type` of a part is a word.", param="messages")
+    if kind not in READERS:
+        cannot(f"Gemini does not know parts of type `{kind}`.", param="messages")
     return READERS[kind](part)
 
 
@@ -84,7 +86,10 @@ def _inline(media_type: str, data: str) -> Part:
 
 
 def _guessed(name: str) -> str | None:
-    return mimetypes.guess_type(urlsplit(name).path)[0]
+    try:
+        return mimetypes.guess_type(urlsplit(name).path)[0]
+    except ValueError:
+        refuse("The address of a part is no URL.", param="messages")
 
 
 READERS: Mapping[str, Callable[[Part], Part | None]] = {
