@@ -359,6 +359,8 @@ def test_claude_counts_itself(acmes: Company):
     assert "one-2025" in acmes.upstream.stats.headers[-1]["anthropic-beta"]
     with pytest.raises(anthropic.BadRequestError):
         count(model=model, messages=QUESTION, extra_body={"max_tokens": 5})
+    with pytest.raises(anthropic.BadRequestError, match="betas"):
+        count(model=model, messages=QUESTION, extra_body={"betas": [1]})
 
 
 def test_a_count_that_fails_is_an_estimate(acmes: Company):

@@ -80,6 +80,24 @@ def test_thinking_stays_within_the_routes_limit():
     assert (body["max_tokens"], body["thinking"]["budget_tokens"]) == (4_000, 2_000)
 
 
+@pytest.mark.parametrize(
+    ("asked", "limit", "budget"),
+    [
+        ({"model": "claude-opus-4-1", "reasoning_effort": "high"}, 32_000, 16_000),
+        ({"model": "claude-opus-4-20250514", "reasoning_effort": "xhigh"}, 32_000, 16_000),
+        ({"model": "claude-sonnet-4-20250514", "reasoning_effort": "high"}, 32_768, 16_384),
+        ({"model": "claude-opus-4-1", "reasoning_effort": "high", "max_tokens": 100_000}, 32_000, 16_000),
+        ({"model": "claude-opus-4-1", "thinking": {"type": "enabled", "budget_tokens": 30_000}}, 32_000, 30_000),
+        ({"model": OLD, "max_completion_tokens": 16_000}, 8_192, None),
+        ({"model": NEWEST, "max_tokens": 200_000}, 128_000, None),
+        ({"model": "someone-elses", "max_tokens": 200_000}, 200_000, None),
+    ],
+)
+def test_no_limit_is_beyond_the_model(asked, limit, budget):
+    body = said(**asked)
+    assert (body["max_tokens"], body.get("thinking", {}).get("budget_tokens")) == (limit, budget)
+
+
 def test_who_lost_its_thoughts_does_not_go_on_thinking():
     call = {"id": "c", "type": "function", "function": {"name": "clock", "arguments": "{}"}}
     loop = [*HELLO, {"role": "assistant", "tool_calls": [call]}, {"role": "tool", "tool_call_id": "c", "content": "12"}]
@@ -99,6 +117,12 @@ def test_an_answer_by_a_schema():
     asked = request(response_format=AS_JSON)
     assert orjson.loads(asked.body)["output_config"] == {"format": {"type": "json_schema", "schema": HELD}}
     assert not asked.answers_by_tool
+
+
+def test_a_strict_tool_is_held_to_what_anthropic_can_hold_it_to():
+    tool = {"type": "function", "function": {"name": "person", "parameters": SCHEMA, "strict": True}}
+    assert said(tools=[tool])["tools"] == [{"name": "person", "input_schema": HELD, "strict": True}]
+    assert said(tools=[tool], model=OLD)["tools"] == [{"name": "person", "input_schema": SCHEMA}]
 
 
 def test_an_older_model_answers_by_a_tool():

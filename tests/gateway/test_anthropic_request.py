@@ -157,7 +157,12 @@ def test_tools():
     strict = {"type": "function", "function": {**CLOCK["function"], "strict": True}, "cache_control": {"type": "ephemeral"}}
     assert said(tools=[WEATHER, strict, own])["tools"] == [
         {"name": "weather", "description": "Of a place", "input_schema": {"type": "object", "properties": {"place": {"type": "string"}}}},
-        {"name": "clock", "input_schema": {"type": "object", "properties": {}}, "strict": True, "cache_control": {"type": "ephemeral"}},
+        {
+            "name": "clock",
+            "input_schema": {"type": "object", "properties": {}, "additionalProperties": False},
+            "strict": True,
+            "cache_control": {"type": "ephemeral"},
+        },
         own,
     ]
     assert "strict" not in said(tools=[strict], model=OLD)["tools"][0]

@@ -9,6 +9,7 @@ import orjson
 
 from apps.gateway.errors import UpstreamDown
 from apps.gateway.session import endpoint
+from apps.gateway.upstreams.anthropic.encode import betas_of
 from apps.gateway.upstreams.anthropic.exchange import PATH, AnthropicExchange
 
 if TYPE_CHECKING:
@@ -44,9 +45,9 @@ class Counting(AnthropicExchange):
         """Send the client's own words."""
         attempt = self._attempt
         body = {**attempt.body, "model": attempt.target.upstream_model}
-        betas = body.pop("betas", None)
+        betas = betas_of(body.pop("betas", None))
         to = endpoint(f"{attempt.target.base_url}{PATH}/count_tokens")
-        return to, self.head(to, length=len(sent := orjson.dumps(body)), betas=",".join(betas or ())), sent
+        return to, self.head(to, length=len(sent := orjson.dumps(body)), betas=betas), sent
 
     def whole(self, body: bytes) -> bytes:
         """Leave the answer as it is."""

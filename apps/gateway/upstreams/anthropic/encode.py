@@ -55,10 +55,11 @@ def request_of(attempt: Attempt) -> Request:
     if system:
         said["system"] = system
     _tools(said, chat, traits, by_tool=by_tool)
-    limit = chat.limit or attempt.max_output_tokens
+    most = traits.most_output_tokens
+    limit = _within(chat.limit or attempt.max_output_tokens, most)
     thinking = thinking_of(chat, traits, limit=limit, forced=said.get("tool_choice", {}).get("type") in FORCED)
     _think(said, thinking)
-    said["max_tokens"] = limit or traits.output_tokens + thinking.budget
+    said["max_tokens"] = limit or _within(traits.output_tokens + thinking.budget, most)
     _sample(said, chat, traits, thinking)
     if chat.stops:
         said["stop_sequences"] = chat.stops
@@ -69,13 +70,18 @@ def request_of(attempt: Attempt) -> Request:
     if attempt.stream:
         said["stream"] = True
     rest = rest_of(attempt.body)
-    betas = _betas(rest.pop("betas", None))
+    betas = betas_of(rest.pop("betas", None))
     if isinstance(rest.get("output_config"), dict):
         rest["output_config"] = {**said.get("output_config", {}), **rest["output_config"]}
     return Request(orjson.dumps({**said, **rest}), by_tool, betas)
 
 
-def _betas(names: Any) -> str:
+def _within(limit: int | None, most: int | None) -> int | None:
+    """Give a limit as far as the model goes: what a client allows another model is no reason to refuse it here."""
+    return min(limit, most) if limit and most else limit
+
+
+def betas_of(names: Any) -> str:
     """Give the header's value for the `betas` of a body, as Anthropic's own clients name them."""
     if names is None:
         return ""

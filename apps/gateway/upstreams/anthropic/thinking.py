@@ -56,8 +56,9 @@ def thinking_of(chat: Chat, traits: Traits, *, limit: int | None, forced: bool) 
     if not traits.budgets or forced or _thoughts_are_lost(chat.messages):
         return Thinking()
     budget = BUDGETS[effort]
-    if limit is not None:  # which holds for thoughts and answer together
-        budget = min(budget, limit // 2)
+    room = limit or traits.most_output_tokens
+    if room is not None:  # which holds for thoughts and answer together
+        budget = min(budget, room // 2)
     return Thinking({"type": "enabled", "budget_tokens": budget}) if budget >= SMALLEST_BUDGET else Thinking()
 
 

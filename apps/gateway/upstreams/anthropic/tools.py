@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from apps.gateway.upstreams.anthropic.schemas import strict
 from apps.gateway.upstreams.openai.request import allowed_tools, function_name, refuse
 
 if TYPE_CHECKING:
@@ -41,10 +42,12 @@ def _function(tool: Part, traits: Traits) -> Part:
     schema = function.get("parameters") or ANYTHING
     if not isinstance(schema, dict):
         refuse("The `parameters` of a function are a JSON schema.", param="tools")
-    said: dict[str, Any] = {"name": name, "input_schema": {"type": "object", **schema}}
+    held = bool(function.get("strict")) and traits.structured
+    schema = {"type": "object", **schema}
+    said: dict[str, Any] = {"name": name, "input_schema": strict(schema) if held else schema}
     if function.get("description"):
         said["description"] = function["description"]
-    if function.get("strict") and traits.structured:
+    if held:
         said["strict"] = True
     if function.get("cache_control") is not None:
         said["cache_control"] = function["cache_control"]

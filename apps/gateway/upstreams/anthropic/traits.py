@@ -18,6 +18,10 @@ OTHERS = (4, 0)
 MODEST_OUTPUT_TOKENS = 4_096
 """What the smallest model of any generation can write."""
 USUAL_OUTPUT_TOKENS = 16_384
+MOST_OUTPUT_TOKENS = (((4, 6), 128_000), ((3, 7), 64_000), ((3, 5), 8_192), ((0, 0), 4_096))
+"""By the version from which it is so, as Anthropic's overview of models has it."""
+FIRST_OPUS_4 = ((4, 0), (4, 1))
+FIRST_OPUS_4_OUTPUT_TOKENS = 32_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +42,8 @@ class Traits:
     """There is an effort beyond `high`."""
     output_tokens: int
     """What an answer may take when nobody said a limit: the wire wants one."""
+    most_output_tokens: int | None
+    """What it can take at most, thoughts included: a higher limit is refused. None where nobody knows."""
 
 
 @lru_cache(maxsize=1024)
@@ -46,6 +52,8 @@ def traits_of(model: str) -> Traits:
 
     >>> traits_of("claude-opus-4-8").samples, traits_of("claude-opus-4-20250514").samples
     (False, True)
+    >>> [traits_of(model).most_output_tokens for model in ("claude-opus-4-1", "claude-sonnet-4-0", "claude-opus-4-6", "kimi-k3")]
+    [32000, 64000, 128000, None]
     >>> traits_of("claude-3-7-sonnet-20250219").budgets, traits_of("claude-sonnet-4-6").adaptive
     (True, True)
     """
@@ -59,7 +67,14 @@ def traits_of(model: str) -> Traits:
         structured=claude and version >= (4, 1),
         strives=version >= (4, 7),
         output_tokens=USUAL_OUTPUT_TOKENS if claude and version >= (4, 0) else MODEST_OUTPUT_TOKENS,
+        most_output_tokens=_most_output_tokens(model, version) if claude else None,
     )
+
+
+def _most_output_tokens(model: str, version: tuple[int, int]) -> int:
+    if "opus" in model and version in FIRST_OPUS_4:
+        return FIRST_OPUS_4_OUTPUT_TOKENS
+    return next(most for since, most in MOST_OUTPUT_TOKENS if version >= since)
 
 
 def version_of(model: str) -> tuple[int, int]:
