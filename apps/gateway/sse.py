@@ -10,7 +10,10 @@ import re
 
 from apps.gateway.errors import UpstreamCut
 
-MAX_EVENT_BYTES = 8 * 1024 * 1024
+MAX_EVENT_BYTES = 64 * 1024 * 1024
+"""As much as a whole answer may have: a picture comes in one event. It is held once while it grows, and for a moment twice."""
+MARK = b"\xef\xbb\xbf"
+"""The byte order mark, which a stream may begin with and nobody reads."""
 
 # A line may end in \r\n, \n or \r, and an event ends in an empty line. The groups are atomic: a \r\n is never read as two ends.
 BOUNDARY = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
@@ -25,23 +28,32 @@ class EventSplitter:
     ([b'data: a\n\n'], [b'data: b\n\n'])
     """
 
-    __slots__ = ("_rest", "_seen")
+    __slots__ = ("_begun", "_plain", "_rest", "_seen")
 
     def __init__(self) -> None:
-        self._rest = b""
-        self._seen = 0  # how much of the rest is known to hold no boundary: long events are not searched again and again
+        self._begun = False
+        self._rest: bytes | bytearray = b""
+        self._plain = True
+        """The rest holds no \\r."""
+        self._seen = 0
+        """How much of it is known to hold no boundary: long events are not searched, nor copied, again and again."""
 
     @property
     def rest(self) -> bytes:
         """What came after the last whole event."""
-        return self._rest
+        return bytes(self._rest)
 
     def feed(self, data: bytes) -> list[bytes]:
         """Give the events that are now whole, each with the empty line that ends it; raises UpstreamCut when one grows without end."""
-        rest = self._rest + data if self._rest else data
+        if not self._begun:
+            data = self._opened(data)
+        plain = self._plain and b"\r" not in data
+        rest: bytes | bytearray = data
+        if self._rest:
+            self._rest += data  # grows where it is: to put a long event together anew with each read would take a second for each megabyte
+            rest = self._rest
         events: list[bytes] = []
         start, seen = 0, self._seen
-        plain = b"\r" not in rest
         while True:
             if plain:
                 end = rest.find(b"\n\n", seen) + 2
@@ -53,14 +65,27 @@ class EventSplitter:
                 if match is None or (match.end() == len(rest) and rest.endswith(b"\r")):
                     break
                 end = match.end()
+            if not start:
+                rest = bytes(rest)
             events.append(rest[start:end])
             start = seen = end
-        self._rest = rest[start:] if start else rest
-        # The next boundary begins at most three bytes before what is not there yet.
-        self._seen = max(0, len(self._rest) - 3)
-        if len(self._rest) > MAX_EVENT_BYTES:
+        if start:
+            rest = rest[start:]
+            plain = plain or b"\r" not in rest
+        if len(rest) > MAX_EVENT_BYTES:
             raise UpstreamCut("The upstream sent an event that does not end.")
+        self._rest = bytearray(rest) if rest and isinstance(rest, bytes) else rest
+        self._plain = plain
+        # The next boundary begins at most three bytes before what is not there yet.
+        self._seen = max(0, len(rest) - 3)
         return events
+
+    def _opened(self, data: bytes) -> bytes:
+        """Take the mark off the beginning, however it was cut."""
+        start = bytes(self._rest) + data
+        self._begun = len(start) >= len(MARK) or not MARK.startswith(start)
+        self._rest = b"" if self._begun else bytearray(start)
+        return start.removeprefix(MARK) if self._begun else b""
 
 
 def data_of(event: bytes) -> bytes | None:

@@ -17,7 +17,7 @@ import pytest
 from psycopg.rows import dict_row
 
 from apps.assistants.front import application
-from apps.gateway import afterwards, asking, hangup, runtime
+from apps.gateway import afterwards, asking, hangup, runtime, sse
 from apps.gateway.sse import EventSplitter, data_of
 
 from peers.caller import MESSAGES
@@ -156,7 +156,6 @@ BEFORE = [
     ({"error": 0}, {}, STREAM, 503, "overheated", None, "upstream_down", 1, ESTIMATE),
     ({"error": 0}, {}, WHOLE, 503, "server_error", None, "upstream_down", 1, ESTIMATE),
     ({"role": 3, "error": 0}, {}, STREAM, 503, "overheated", None, "upstream_down", 1, ESTIMATE),
-    ({"big": 9 * 1024 * 1024}, {}, STREAM, 503, "upstream_cut", None, "upstream_cut", 1, ESTIMATE),
     ({"first_ms": 20_000}, {"first_byte_timeout_seconds": 0.2}, STREAM, 504, "first_byte_timeout", None, "first_byte_timeout", 1, ESTIMATE),
     ({"first_ms": 20_000}, {"answer_timeout_seconds": 0.2}, WHOLE, 504, "answer_timeout", None, "answer_timeout", 1, ESTIMATE),
     ({"first_ms": 20_000}, {"policy": {"total_timeout_seconds": 0.2}}, BOTH, 504, "total_timeout", None, "total_timeout", 1, ESTIMATE),
@@ -199,7 +198,7 @@ async def test_nobody_listens(ask_route, stream):
     ],
 )  # fmt: skip
 async def test_before_any_content_the_next_target_answers(ask_route, orders, patience, attempts, stream):
-    if not stream and (orders.get("role") or orders.get("big")):
+    if not stream and orders.get("role"):
         pytest.skip("of streams alone")
     if "first_ms" in orders:
         patience = {"first_byte_timeout_seconds": 0.2, "answer_timeout_seconds": 0.2}
@@ -249,9 +248,15 @@ async def test_odd_but_whole_answers_arrive_and_lies_about_usage_are_not_believe
 
 
 async def test_a_large_event_that_ends_is_passed_on(ask_route):
-    seen, row = await ask_route({"big": 1024 * 1024}, stream=True)
-    assert seen.text.startswith("x" * 1024 * 1024)
+    seen, row = await ask_route({"big": 12 * 1024 * 1024}, stream=True)
+    assert seen.text.startswith("x" * 12 * 1024 * 1024)
     assert row["outcome"] == "completed"
+
+
+async def test_an_event_without_end_is_not(ask_route, monkeypatch):
+    monkeypatch.setattr(sse, "MAX_EVENT_BYTES", 1024 * 1024)
+    seen, row = await ask_route({"big": 2 * 1024 * 1024}, stream=True)
+    assert (seen.status, row["error_code"], row["attempts"], used(row)) == (503, "upstream_cut", 1, ESTIMATE)
 
 
 async def test_a_whole_answer_without_end_is_refused(ask_route, monkeypatch):

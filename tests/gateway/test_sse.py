@@ -51,6 +51,13 @@ def test_no_byte_is_lost_or_changed(case: tuple[bytes, list[bytes]]):
     assert b"".join(events) + rest == whole
 
 
+@given(split_streams(), st.integers(0, 3))
+def test_a_byte_order_mark_is_no_part_of_the_first_event(case: tuple[bytes, list[bytes]], cut: int):
+    whole, pieces = case
+    assert feed([sse.MARK[:cut], sse.MARK[cut:], *pieces]) == feed([whole])
+    assert feed([sse.MARK + whole]) == feed([whole])
+
+
 @given(streams())
 def test_an_event_ends_in_an_empty_line_and_holds_no_other(whole: bytes):
     events, _rest = feed([whole])
@@ -88,9 +95,12 @@ def test_an_event_without_end_is_refused(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_a_long_event_in_small_reads_is_searched_once():
-    """Not again from its beginning with each read, which would be quadratic."""
+    """Not again from its beginning with each read, which would be quadratic; nor copied."""
     splitter = EventSplitter()
+    splitter.feed(b"data: ")
+    growing = splitter._rest
     for _ in range(2000):
         assert splitter.feed(b"x" * 500) == []
+    assert splitter._rest is growing
     assert splitter._seen >= 2000 * 500 - 3
     assert len(splitter.feed(b"\n\n")) == 1
