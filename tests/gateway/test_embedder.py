@@ -98,6 +98,12 @@ async def test_a_single_text_in_either_encoding(local, form):
     assert (vector[0], len(vector)) == (4, DIMENSIONS)
 
 
+async def test_a_form_that_is_null_is_the_usual_one(local):
+    async with aiohttp.ClientSession() as session:
+        answer = await session.post(f"{local}/v1/embeddings", json={"input": "abcd", "encoding_format": None})
+        assert len((await answer.json())["data"][0]["embedding"]) == DIMENSIONS
+
+
 @pytest.mark.parametrize(
     ("body", "status", "param"),
     [

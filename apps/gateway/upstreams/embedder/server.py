@@ -40,7 +40,7 @@ class Asked(msgspec.Struct):
 
     input: str | list[str]
     model: str = NAME
-    encoding_format: str = "float"
+    encoding_format: str | None = None
     dimensions: int | None = None
     user: str | None = None
 
@@ -190,7 +190,7 @@ def understood(body: bytes) -> Asked:
         raise Refused(HTTPStatus.BAD_REQUEST, "The request is not valid JSON.") from e
     if asked.model.rpartition("/")[2] != NAME:
         raise Refused(HTTPStatus.NOT_FOUND, f"The only model here is {NAME}.", param="model", code="model_not_found")
-    if asked.encoding_format not in {"float", "base64"}:
+    if asked.encoding_format not in {None, "float", "base64"}:
         raise Refused(HTTPStatus.BAD_REQUEST, "`encoding_format` is `float` or `base64`.", param="encoding_format")
     if asked.dimensions not in {None, DIMENSIONS}:
         raise Refused(HTTPStatus.BAD_REQUEST, f"The vectors of {NAME} have {DIMENSIONS} dimensions.", param="dimensions")
