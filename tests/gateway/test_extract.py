@@ -205,6 +205,8 @@ async def test_a_limit_of_tokens_cuts_at_a_word_and_says_length():
     ("options", "param"),
     [
         ({"n": 2}, "n"),
+        ({"n": [1]}, "n"),
+        ({"response_format": {"type": ["text"]}}, "response_format"),
         ({"response_format": {"type": "json_object"}}, "response_format"),
         ({"operation": "embeddings"}, "model"),
         ({"messages": "hello"}, "messages"),
