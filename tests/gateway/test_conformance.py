@@ -134,6 +134,16 @@ async def test_embeddings_come_one_for_each_input_in_order(kind, attempt):
     assert answer["usage"]["prompt_tokens"] > 0
 
 
+@pytest.mark.parametrize("kind", EMBEDDING, ids=describe)
+async def test_many_texts_are_embedded_like_few(kind, attempt):
+    texts = [f"stone {number}" for number in range(230)]
+    answer = orjson.loads(await body_of(attempt(kind, input=texts)))
+    assert [item["index"] for item in answer["data"]] == list(range(230))
+    assert answer["usage"]["prompt_tokens"] == 460
+    few = orjson.loads(await body_of(attempt(kind, input=[texts[0], texts[99], texts[100], texts[229]])))
+    assert [item["embedding"] for item in few["data"]] == [answer["data"][at]["embedding"] for at in (0, 99, 100, 229)]
+
+
 @pytest.mark.parametrize("kind", KINDS, ids=describe)
 async def test_the_attempt_is_not_changed(kind, attempt):
     tried = attempt(kind, stream=kind.operation == "chat")

@@ -98,6 +98,16 @@ def test_several_candidates():
 
 
 def test_an_image():
+    sound = [{"inlineData": {"mimeType": "audio/L16;rate=24000", "data": data}} for data in ("AAE=", "AgM=")]
+    audio = read(candidate(*sound))["choices"][0]["message"]
+    assert "images" not in audio
+    assert audio["audio"] == {
+        "id": "audio_resp_0",
+        "data": base64.b64encode(bytes(range(4))).decode(),
+        "transcript": "",
+        "expires_at": 0,
+        "mime_type": "audio/L16;rate=24000",
+    }
     message = read(candidate({"inlineData": {"mimeType": "image/png", "data": "aGk="}}))["choices"][0]["message"]
     assert message["images"] == [{"type": "image_url", "image_url": {"url": "data:image/png;base64,aGk="}}]
 
@@ -152,7 +162,7 @@ def test_an_error_in_place_of_an_answer():
 
 def test_embeddings():
     said = orjson.dumps({"embeddings": [{"values": [1.0, -0.5]}, {"values": [0.0, 2.0]}], "usageMetadata": {"promptTokenCount": 4}})
-    plain = orjson.loads(embeddings.whole(said, encoding="float", provider="google", model="m"))
+    plain = orjson.loads(embeddings.whole([said], encoding="float", provider="google", model="m"))
     assert plain == {
         "object": "list",
         "model": "m",
@@ -162,11 +172,26 @@ def test_embeddings():
         ],
         "usage": {"prompt_tokens": 4, "total_tokens": 4},
     }
-    packed = orjson.loads(embeddings.whole(said, encoding="base64", provider="google", model="m"))["data"][1]["embedding"]
+    packed = orjson.loads(embeddings.whole([said], encoding="base64", provider="google", model="m"))["data"][1]["embedding"]
     assert struct.unpack("<2f", base64.b64decode(packed)) == (0.0, 2.0)
-    assert "usage" not in orjson.loads(embeddings.whole(b'{"embeddings": []}', encoding=None, provider="google", model="m"))
+    assert "usage" not in orjson.loads(embeddings.whole([b'{"embeddings": []}'], encoding=None, provider="google", model="m"))
     with pytest.raises(UpstreamDown):
-        embeddings.whole(b"{}", encoding=None, provider="google", model="m")
+        embeddings.whole([b"{}"], encoding=None, provider="google", model="m")
+
+
+def test_embeddings_of_several_batches_keep_their_order_and_are_counted_together():
+    def batch(start: int, size: int, **more: object) -> bytes:
+        return orjson.dumps({"embeddings": [{"values": [float(start + at)]} for at in range(size)], **more})
+
+    used = {"usageMetadata": {"promptTokenCount": 100}}
+    whole = orjson.loads(embeddings.whole([batch(0, 100, **used), batch(100, 5, **used)], encoding=None, provider="google", model="m"))
+    assert [(item["index"], item["embedding"]) for item in whole["data"]] == [(at, [float(at)]) for at in range(105)]
+    assert whole["usage"] == {"prompt_tokens": 200, "total_tokens": 200}
+    assert "usage" not in orjson.loads(
+        embeddings.whole([batch(0, 100, **used), batch(100, 5)], encoding=None, provider="google", model="m")
+    )
+    with pytest.raises(UpstreamDown):  # whose are the rest?
+        embeddings.whole([batch(0, 99), batch(100, 5)], encoding=None, provider="google", model="m")
 
 
 def translated(pieces):

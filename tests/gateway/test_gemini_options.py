@@ -148,7 +148,8 @@ def test_the_schemas_of_one_request_are_written_out_together():
 
 def test_embeddings():
     asked = {"input": ["a", "b"], "dimensions": 256, "taskType": "RETRIEVAL_QUERY", "encoding_format": "base64", "user": "u"}
-    assert orjson.loads(embeddings.body_of(asked, "gemini-embedding-001")) == {
+    [body] = embeddings.bodies_of(asked, "gemini-embedding-001")
+    assert orjson.loads(body) == {
         "requests": [
             {
                 "model": "models/gemini-embedding-001",
@@ -159,11 +160,12 @@ def test_embeddings():
             for text in "ab"
         ]
     }
-    assert len(orjson.loads(embeddings.body_of({"input": "a"}, "m"))["requests"]) == 1
+    assert [len(orjson.loads(body)["requests"]) for body in embeddings.bodies_of({"input": "a"}, "m")] == [1]
+    assert [len(orjson.loads(body)["requests"]) for body in embeddings.bodies_of({"input": ["a"] * 250}, "m")] == [100, 100, 50]
 
 
 @pytest.mark.parametrize("given", [[1, 2], None, {"text": "a"}, [["a"]]])
 def test_what_is_no_text_is_not_embedded(given):
     with pytest.raises(UpstreamRefused) as refused:
-        embeddings.body_of({"input": given}, "m")
+        embeddings.bodies_of({"input": given}, "m")
     assert refused.value.param == "input"

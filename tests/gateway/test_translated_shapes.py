@@ -123,7 +123,7 @@ def test_any_request_is_said_to_gemini_or_refused(body: Any, model: str):
 @given(damaged({"input": ["a", "b"], "dimensions": 5}))
 def test_any_texts_are_embedded_or_refused(body: Any):
     try:
-        orjson.loads(embeddings.body_of(body, "m"))
+        assert [orjson.loads(batch) for batch in embeddings.bodies_of(body, "m")]
     except UpstreamRefused:
         return
 
@@ -154,6 +154,8 @@ RESPONSE = {
                     {"text": "a", "thoughtSignature": "s"},
                     {"functionCall": {"name": "clock", "args": {}}},
                     {"inlineData": {"mimeType": "a", "data": "b"}},
+                    {"inlineData": {"mimeType": "audio/wav", "data": "b"}},
+                    {"inlineData": {"mimeType": "audio/wav", "data": "Yg=="}},
                 ]
             },
             "finishReason": "STOP",

@@ -172,6 +172,8 @@ def event_of(content: dict[str, Any] | str, orders: Orders) -> bytes:
 async def _embed(peer: Peer, model: str, request: web.Request, body: dict[str, Any], orders: Orders) -> web.StreamResponse:
     if any(asked["model"] != f"models/{model}" for asked in body["requests"]):
         return refusal(400, Orders(), "The model of each request must be that of the path.")
+    if len(body["requests"]) > gemini_rules.MOST_TEXTS:
+        return refusal(400, Orders(), "* BatchEmbedContentsRequest.requests: at most 100 requests can be in one batch\n")
     if orders.malformed >= 0:
         return web.Response(body=b"<html>", content_type="text/html")
     texts = ["".join(part["text"] for part in asked["content"]["parts"]) for asked in body["requests"]]

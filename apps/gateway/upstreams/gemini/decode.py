@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 import msgspec
@@ -133,7 +134,6 @@ def delta_of(candidate: Candidate, *, answer_id: str, calls: int = 0) -> dict[st
     texts: list[str] = []
     thoughts: list[str] = []
     made: list[dict[str, Any]] = []
-    images: list[dict[str, Any]] = []
     delta: dict[str, Any] = {}
     for part in candidate.content.parts if candidate.content is not None else ():
         signature = part.get("thoughtSignature")
@@ -150,8 +150,7 @@ def delta_of(candidate: Candidate, *, answer_id: str, calls: int = 0) -> dict[st
         if isinstance(part.get("text"), str):
             (thoughts if part.get("thought") else texts).append(part["text"])
         elif isinstance(part.get("inlineData"), dict):
-            url = f"data:{part['inlineData'].get('mimeType')};base64,{part['inlineData'].get('data')}"
-            images.append({"index": len(images), "type": "image_url", "image_url": {"url": url}})
+            _show(delta, part["inlineData"], id=f"audio_{answer_id}_{candidate.index}")
         if signature:
             delta["extra_content"] = extra_of(signature)
     if any(texts):
@@ -160,9 +159,30 @@ def delta_of(candidate: Candidate, *, answer_id: str, calls: int = 0) -> dict[st
         delta["reasoning_content"] = "".join(thoughts)
     if made:
         delta["tool_calls"] = made
-    if images:
-        delta["images"] = images
     return delta
+
+
+def _show(delta: dict[str, Any], inline: dict[str, Any], *, id: str) -> None:  # noqa: A002 - the wire's word
+    """Add sound, of which OpenAI has one piece to a message, or a picture, of which there are several.
+
+    What the bytes of a sound are (Gemini gives bare PCM, at a rate that only its type tells) is more than OpenAI's wire says. Gemini
+    keeps none, so it cannot be named later.
+    """
+    kind, data = inline.get("mimeType"), inline.get("data")
+    if isinstance(kind, str) and kind.startswith("audio/") and isinstance(data, str):
+        heard = _joined(delta["audio"]["data"], data) if "audio" in delta else data
+        delta["audio"] = {"id": id, "data": heard, "transcript": "", "expires_at": 0, "mime_type": kind}
+        return
+    images = delta.setdefault("images", [])
+    images.append({"index": len(images), "type": "image_url", "image_url": {"url": f"data:{kind};base64,{data}"}})
+
+
+def _joined(first: str, second: str) -> str:
+    """Give two texts in base64 as one, which is not the one behind the other."""
+    try:
+        return base64.b64encode(base64.b64decode(first) + base64.b64decode(second)).decode()
+    except ValueError:
+        return first  # what follows is no sound
 
 
 def reason_of(reason: str | None, *, calls: bool) -> str:

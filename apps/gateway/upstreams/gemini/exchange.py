@@ -13,6 +13,8 @@ from apps.gateway.upstreams.gemini.stream import Stream
 from apps.gateway.upstreams.head import head_of
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from apps.gateway.errors import UpstreamError
     from apps.gateway.session import Endpoint
     from apps.gateway.upstreams import Attempt
@@ -62,16 +64,25 @@ class GeminiExchange(Translation):
 
 
 class EmbeddingsExchange(GeminiExchange):
-    """One call of `batchEmbedContents`."""
+    """As many calls of `batchEmbedContents` as the texts need, one after another: the first is the one that is opened."""
 
-    __slots__ = ()
+    __slots__ = ("_bodies",)
+
+    def __init__(self, attempt: Attempt, bodies: list[bytes] | None = None) -> None:
+        super().__init__(attempt)
+        self._bodies = bodies
 
     def request(self) -> tuple[Endpoint, bytes, bytes]:
         """Translate the request."""
-        return self._to("batchEmbedContents", embeddings.body_of(self._attempt.body, self._attempt.target.upstream_model))
+        if self._bodies is None:
+            self._bodies = embeddings.bodies_of(self._attempt.body, self._attempt.target.upstream_model)
+        return self._to("batchEmbedContents", self._bodies[0])
 
-    def whole(self, body: bytes) -> bytes:
-        """Translate the vectors."""
-        attempt = self._attempt
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """Ask for the other batches, too, and give all vectors as one answer."""
+        attempt, said = self._attempt, [await self._read()]
+        for body in (self._bodies or ())[1:]:
+            async with EmbeddingsExchange(attempt, [body]) as batch:
+                said.append(await batch._read())
         wanted, target = attempt.body.get("encoding_format"), attempt.target
-        return embeddings.whole(body, encoding=wanted, provider=target.provider, model=target.upstream_model)
+        yield embeddings.whole(said, encoding=wanted, provider=target.provider, model=target.upstream_model)
