@@ -49,6 +49,7 @@ class EventSplitter:
             data = self._opened(data)
         plain = self._plain and b"\r" not in data
         rest: bytes | bytearray = data
+        whole = data
         if self._rest:
             self._rest += data  # grows where it is: to put a long event together anew with each read would take a second for each megabyte
             rest = self._rest
@@ -65,20 +66,27 @@ class EventSplitter:
                 if match is None or (match.end() == len(rest) and rest.endswith(b"\r")):
                     break
                 end = match.end()
-            if not start:
-                rest = bytes(rest)
-            events.append(rest[start:end])
+            if not start and rest is not data:
+                whole = bytes(rest)
+            events.append(whole[start:end])
             start = seen = end
+        if start == len(rest):
+            self._rest, self._plain, self._seen = b"", True, 0
+        else:
+            self._keep(rest, start, plain=plain)
+        return events
+
+    def _keep(self, rest: bytes | bytearray, start: int, *, plain: bool) -> None:
+        """Keep what begins at `start` until more of it comes."""
         if start:
             rest = rest[start:]
             plain = plain or b"\r" not in rest
         if len(rest) > MAX_EVENT_BYTES:
             raise UpstreamCut("The upstream sent an event that does not end.")
-        self._rest = bytearray(rest) if rest and isinstance(rest, bytes) else rest
+        self._rest = bytearray(rest) if isinstance(rest, bytes) else rest
         self._plain = plain
         # The next boundary begins at most three bytes before what is not there yet.
         self._seen = max(0, len(rest) - 3)
-        return events
 
     def _opened(self, data: bytes) -> bytes:
         """Take the mark off the beginning, however it was cut."""
