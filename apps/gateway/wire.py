@@ -6,7 +6,9 @@ always the upstream's own bytes.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeGuard
+import json
+import math
+from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
 
 import msgspec
 import orjson
@@ -21,11 +23,16 @@ from menhir.metering.errors import QuotaExceeded
 if TYPE_CHECKING:
     from menhir.errors import MenhirError
 
+T = TypeVar("T")
+
 DONE = b"[DONE]"
 DONE_EVENT = b"data: [DONE]\n\n"
 MAX_TOKENS_BELIEVED = 1_000_000_000
 """More than this in one call is no count but a mistake."""
 
+MOST_MENDED_BYTES = 4 * 1024 * 1024
+"""More than this is not read at the pace of Python's own reader while everybody waits."""
+TOO_DEEP = "Too deep to be read."
 MOST_MESSAGE_CHARACTERS = 2_000
 BUSY_CODES = frozenset({"429", "503", "529"})
 
@@ -95,11 +102,62 @@ def read_chunk(data: bytes) -> Chunk:
         return _chunk.decode(data)
     except msgspec.ValidationError:
         return OPAQUE
+    except msgspec.DecodeError:
+        said = mended(data)
+    except RecursionError as e:
+        raise ValueError(TOO_DEEP) from e
+    try:
+        return _chunk.decode(said)
+    except msgspec.ValidationError:
+        return OPAQUE
 
 
 def read_envelope(body: bytes) -> Envelope:
     """Read usage and error of a whole answer; raises ValueError when it is not a JSON object."""
-    return _envelope.decode(body)
+    return decoded(_envelope, body)
+
+
+def decoded(decoder: msgspec.json.Decoder[T], said: bytes) -> T:
+    """Decode what an upstream says, mended where that is needed; raises ValueError."""
+    try:
+        return decoder.decode(said)
+    except msgspec.ValidationError:
+        raise
+    except msgspec.DecodeError:
+        return decoder.decode(mended(said))
+    except RecursionError as e:
+        raise ValueError(TOO_DEEP) from e
+
+
+def loaded(said: bytes) -> Any:
+    """Read any JSON that an upstream says, mended where that is needed; raises ValueError."""
+    try:
+        return orjson.loads(said)
+    except orjson.JSONDecodeError:
+        return orjson.loads(mended(said))
+
+
+def mended(said: bytes) -> bytes:
+    r"""Give as JSON what Python's own reader takes for it, and so do many servers and clients; raises ValueError for anything else.
+
+    Half of a pair of surrogates (an emoji that was cut between two tokens) becomes a question mark, NaN and the infinite nothing. It is
+    for our own eyes: the client gets what the upstream said, and may know how to put the halves together.
+
+    >>> mended(b'{"content": "\\ud83d", "logprob": -Infinity}')
+    b'{"content": "?", "logprob": null}'
+    """
+    if len(said) > MOST_MENDED_BYTES:
+        raise ValueError("Too long to be mended.")
+    try:
+        read = json.loads(said, parse_constant=lambda _: None, parse_float=_finite)
+        return json.dumps(read, ensure_ascii=False).encode(errors="replace")
+    except RecursionError as e:
+        raise ValueError(TOO_DEEP) from e
+
+
+def _finite(number: str) -> float | None:
+    value = float(number)
+    return value if math.isfinite(value) else None
 
 
 def usage_of(said: Any) -> Usage | None:

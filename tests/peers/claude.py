@@ -162,7 +162,7 @@ def deltas_of(block: dict[str, Any]) -> list[dict[str, Any]]:
 
 def event_of(content: dict[str, Any], orders: Orders) -> bytes:
     end = "\r\n" if orders.crlf else "\n"
-    return f"event: {content['type']}{end}data: {json.dumps(content, ensure_ascii=False)}{end}{end}".encode()
+    return f"event: {content['type']}{end}data: {json.dumps(content, ensure_ascii=bool(orders.torn))}{end}{end}".encode()
 
 
 def error_of(orders: Orders) -> dict[str, str]:

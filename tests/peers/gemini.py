@@ -166,7 +166,7 @@ def joined(events: list[dict[str, Any]]) -> dict[str, Any]:
 
 def event_of(content: dict[str, Any] | str, orders: Orders) -> bytes:
     end = "\n" if orders.crlf < 0 else "\r\n"  # Google's lines end in both
-    return f"data: {content if isinstance(content, str) else json.dumps(content, ensure_ascii=False)}{end}{end}".encode()
+    return f"data: {content if isinstance(content, str) else json.dumps(content, ensure_ascii=bool(orders.torn))}{end}{end}".encode()
 
 
 async def _embed(peer: Peer, model: str, request: web.Request, body: dict[str, Any], orders: Orders) -> web.StreamResponse:

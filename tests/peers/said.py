@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from peers.script import Orders
 
 THOUGHT = "A stone, standing."
+NEVER = {"content": [{"token": "a", "logprob": float("-inf"), "bytes": None, "top_logprobs": []}]}
 SIGNATURE = "c2lnbmVk"
 
 
@@ -20,7 +21,7 @@ def choices(orders: Orders, words: list[str], body: dict[str, Any]) -> list[dict
         message["thinking_blocks"] = [{"type": "thinking", "thinking": THOUGHT, "signature": SIGNATURE}]
     if orders.calls:
         message["tool_calls"] = calls(orders, body)
-    last = {"logprobs": logprobs(words, body), "finish_reason": reason(orders), **stopped(orders)}
+    last = {"logprobs": NEVER if orders.torn else logprobs(words, body), "finish_reason": reason(orders), **stopped(orders)}
     return [{"index": index, "message": message, **last} for index in range(body.get("n") or 1)]
 
 
@@ -44,6 +45,8 @@ def steps(orders: Orders, words: list[str], body: dict[str, Any]) -> list[dict[s
             choice = {"index": index, "delta": {"role": "assistant", **delta} if number == 0 else delta, "finish_reason": None}
             if body.get("logprobs"):
                 choice["logprobs"] = logprobs([delta.get("content", "")], body)
+            if orders.torn and number == 0:
+                choice["logprobs"] = NEVER
             said.append(choice)
     return said
 

@@ -27,6 +27,7 @@ class Orders:
     code: str = ""  # what the refusal's, or the error's, `code` says
     text: str = ""  # these words instead of its own
     role: int = 0  # so many chunks that say who speaks and nothing else come before the first word
+    torn: int = 0  # the first word is half an emoji, and the first probability is none
     big: int = 0  # the first word has so many bytes
     first_ms: int = 0  # wait before the first byte
     gap_ms: int = 0  # wait between two chunks
@@ -73,6 +74,8 @@ def words_of(orders: Orders, messages: Any = ()) -> list[str]:
         said = str(messages[-1]["content"])
         return [said[start : start + orders.echo] for start in range(0, len(said), orders.echo)]
     words = [word + " " for word in (orders.text or TEXT).split()]
+    if orders.torn:
+        words[0] = "\ud83d"
     if orders.big:
         words[0] = "x" * orders.big
     return [words[number % len(words)] for number in range(orders.chunks)] if orders.chunks else words
@@ -104,7 +107,7 @@ def script(orders: Orders, *, head: dict[str, Any], words: list[str], prompt: in
 
 
 def event_of(content: object, orders: Orders) -> bytes:
-    text = content if isinstance(content, str) else json.dumps(content, ensure_ascii=False)
+    text = content if isinstance(content, str) else json.dumps(content, ensure_ascii=bool(orders.torn))
     end = "\r\n" if orders.crlf else "\n"
     return f"data: {text}{end}{end}".encode()
 

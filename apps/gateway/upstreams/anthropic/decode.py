@@ -11,6 +11,7 @@ from apps.gateway.errors import UpstreamDown
 from apps.gateway.upstreams.anthropic.encode import ANSWER_TOOL
 from apps.gateway.upstreams.anthropic.errors import error_in
 from apps.gateway.upstreams.openai.answer import Answer, tool_call, usage_said
+from apps.gateway.wire import decoded
 
 REASONS = {
     "end_turn": "stop",
@@ -44,8 +45,8 @@ _said = msgspec.json.Decoder(Said)
 def whole(body: bytes, *, by_tool: bool, provider: str, created: int) -> bytes:
     """Give the completion; raises UpstreamDown for what is no message, or the error that stands in its place."""
     try:
-        said = _said.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as e:
+        said = decoded(_said, body)
+    except ValueError as e:
         raise UpstreamDown(f"The upstream `{provider}` answered with something that is not a message.") from e
     if said.error:
         raise error_in(said.error)

@@ -16,6 +16,7 @@ from apps.gateway.upstreams.anthropic.decode import THINKING, reason_of, refusal
 from apps.gateway.upstreams.anthropic.encode import ANSWER_TOOL
 from apps.gateway.upstreams.anthropic.errors import error_in
 from apps.gateway.upstreams.openai.answer import Answer, tool_call
+from apps.gateway.wire import decoded
 
 ALIVE = b": ping\n\n"
 
@@ -80,8 +81,8 @@ class Stream:
         if said is None or self._ended:
             return b""
         try:
-            event = _event.decode(said)
-        except (msgspec.DecodeError, UnicodeDecodeError) as e:
+            event = decoded(_event, said)
+        except ValueError as e:
             raise UpstreamCut(f"The upstream `{self._provider}` sent something that is not an event.") from e
         match event.type:
             case "content_block_delta":

@@ -12,6 +12,7 @@ from apps.gateway.errors import ContentFiltered, UpstreamDown
 from apps.gateway.upstreams.gemini.errors import error_in
 from apps.gateway.upstreams.gemini.parts import extra_of
 from apps.gateway.upstreams.openai.answer import Answer, tool_call, usage_said
+from apps.gateway.wire import decoded
 
 LENGTHS = frozenset({"MAX_TOKENS", "CONTINUATION"})
 FILTERS = frozenset(
@@ -92,7 +93,7 @@ def read(said: bytes, *, provider: str) -> Response:
     """Read an answer or an event; raises the error that stands in its place, ContentFiltered for a prompt that was not let in, and
     ValueError for what is neither.
     """
-    response = _response.decode(said)
+    response = decoded(_response, said)
     if response.error is not None:
         raise error_in(response.error, provider=provider)
     blocked = (response.prompt_feedback or {}).get("blockReason")
@@ -109,7 +110,7 @@ def whole(body: bytes, *, provider: str, model: str, request_id: str, created: i
     """Give the completion; raises UpstreamDown for what is no answer."""
     try:
         response = read(body, provider=provider)
-    except (msgspec.DecodeError, UnicodeDecodeError) as e:
+    except ValueError as e:
         raise UpstreamDown(f"The upstream `{provider}` answered with something that is not an answer.") from e
     if not response.candidates:
         raise UpstreamDown(f"The upstream `{provider}` answered with nothing.")

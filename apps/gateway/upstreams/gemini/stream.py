@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
-
 from apps.gateway.errors import UpstreamCut
 from apps.gateway.upstreams.gemini.decode import Candidate, delta_of, logprobs_of, read, reason_of, usage_of
 from apps.gateway.upstreams.openai.answer import Answer
@@ -35,7 +33,7 @@ class Stream:
             return b""
         try:
             response = read(said, provider=self._provider)
-        except (msgspec.DecodeError, UnicodeDecodeError) as e:
+        except ValueError as e:
             raise UpstreamCut(f"The upstream `{self._provider}` sent something that is not an event.") from e
         if self._answer is None:
             named = response.response_id or self._request_id
