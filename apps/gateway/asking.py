@@ -12,7 +12,6 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-import orjson
 
 from apps.gateway import runtime
 from apps.gateway.call import PATHS
@@ -31,7 +30,7 @@ from apps.gateway.retrying import LONGEST_PAUSE_SECONDS
 from apps.gateway.sse import EventSplitter, data_of
 from apps.gateway.upstreams import Attempt
 from apps.gateway.vectors import in_base64
-from apps.gateway.wire import DONE, billed_of, characters_of, error_said, read_chunk, read_envelope, usage_of
+from apps.gateway.wire import DONE, billed_of, characters_of, error_said, loaded, read_chunk, read_envelope, usage_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -210,7 +209,7 @@ def is_content(chunk: Chunk, said: bytes) -> bool:
     if chunk.usage is not None:
         return True
     # None of the members that nearly every chunk has: look for one that we do not know.
-    known = orjson.loads(said)
+    known = loaded(said)
     listed = known.get("choices") if isinstance(known, dict) else None
     if not isinstance(listed, list):
         return True  # of a shape that is none of our business

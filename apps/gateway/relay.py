@@ -17,7 +17,7 @@ from apps.gateway.errors import GatewayError, GuardrailError, IdleTimeout, Total
 from apps.gateway.hangup import HungUp
 from apps.gateway.settle import milliseconds_since
 from apps.gateway.sse import data_of
-from apps.gateway.wire import DONE, DONE_EVENT, characters_of, error_event, error_said, preface_event, read_chunk, usage_of
+from apps.gateway.wire import DONE, DONE_EVENT, characters_of, error_event, error_said, loaded, preface_event, read_chunk, usage_of
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -164,7 +164,7 @@ def failed(error: GatewayError) -> Ending:
 async def whole(call: Call, body: bytes, respond: Respond, tally: Tally, *, cost: Decimal, cached: bool = False) -> None:
     """Send an answer that is complete and settled."""
     if call.preface is not None:
-        body = orjson.dumps({**orjson.loads(body), "menhir": call.preface})
+        body = orjson.dumps({**loaded(body), "menhir": call.preface})
     headers = [
         (b"content-type", b"application/json"),
         (b"content-length", str(len(body)).encode()),

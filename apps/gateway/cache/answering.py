@@ -22,7 +22,7 @@ from apps.gateway.hangup import HungUp
 from apps.gateway.measuring import measure
 from apps.gateway.settle import Tally
 from apps.gateway.sse import data_of
-from apps.gateway.wire import DONE_EVENT, preface_event, read_chunk
+from apps.gateway.wire import DONE_EVENT, loaded, preface_event, read_chunk
 from menhir.errors import MenhirError
 from menhir.metering.entries import NO_USAGE
 from menhir.metering.ledger import Note, ledger
@@ -247,7 +247,7 @@ STREAM_HEADERS: Final = (
 
 
 def _prefaced_body(call: Call, body: bytes) -> bytes:
-    return body if call.preface is None else orjson.dumps({**orjson.loads(body), "menhir": call.preface})
+    return body if call.preface is None else orjson.dumps({**loaded(body), "menhir": call.preface})
 
 
 def _preface_before(call: Call, data: bytes) -> bytes:

@@ -22,6 +22,7 @@ from apps.gateway.guardrails.placeholders import Placeholders
 from apps.gateway.guardrails.sieve import Sieve
 from apps.gateway.guardrails.streaming import Shield
 from apps.gateway.settle import Tally, open_call, settle
+from apps.gateway.wire import loaded
 from menhir.errors import status_of
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ class CallGuard:
         """Check a whole answer; give what the client may have of it. Raises GuardrailError."""
         if self.call.operation != "chat" or not (self.after or self.placeholders):
             return body
-        answer = orjson.loads(body)
+        answer = loaded(body)
         choices = list(texts.of_answer(answer))
         places = [place for _, found in choices for place in found]
         changed = await self.check(self.after, places, "after")

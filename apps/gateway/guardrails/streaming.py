@@ -16,6 +16,7 @@ from apps.gateway.guardrails import kinds, texts
 from apps.gateway.guardrails.sieve import Sieve
 from apps.gateway.guardrails.texts import Place
 from apps.gateway.sse import EventSplitter, data_of
+from apps.gateway.wire import loaded
 
 if TYPE_CHECKING:
     from apps.gateway.call import Respond
@@ -85,7 +86,7 @@ class StreamGuard:
 
     async def _event(self, event: bytes) -> bytes:
         said = data_of(event)
-        chunk: Any = orjson.loads(said) if said is not None else None
+        chunk: Any = loaded(said) if said is not None else None
         choices = chunk.get("choices") if isinstance(chunk, dict) else None
         if not choices or not isinstance(choices, list):
             return event
