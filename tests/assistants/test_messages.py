@@ -349,6 +349,14 @@ def test_a_message_falls_back_from_claude_to_another(acmes: Company):
     assert "cache_control" not in json.dumps(acmes.upstream.stats.bodies[-1])
 
 
+def test_what_is_no_json_by_the_letter_is_read(acmes: Company):
+    asked = {"model": acmes.chatting("torn=1", kind="openai"), "max_tokens": 99, "messages": QUESTION}
+    said = "?" + TEXT.partition(" ")[2]
+    assert client_of(acmes).messages.create(**asked).content[0].text.strip() == said
+    with client_of(acmes).messages.stream(**asked) as stream:
+        assert stream.get_final_text().strip() == said
+
+
 def test_claude_counts_itself(acmes: Company):
     model = acmes.chatting()
     count = client_of(acmes).beta.messages.with_raw_response.count_tokens

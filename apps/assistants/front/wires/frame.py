@@ -14,7 +14,7 @@ from apps.assistants.front.asked import Asked, Scope
 from apps.assistants.front.reply import EVENT_STREAM, Headers, Reply, Send
 from apps.gateway.call import Operation
 from apps.gateway.sse import EventSplitter, data_of
-from apps.gateway.wire import DONE
+from apps.gateway.wire import DONE, loaded
 from menhir.errors import MenhirError, status_of
 from menhir.tenancy.principal import Principal
 
@@ -109,7 +109,7 @@ class WireReply(Reply):
         await self._answer(status, [(b"content-type", b"application/json"), *(headers or ())], body)
 
     async def _send_whole(self, status: int, headers: Headers) -> None:
-        body = await self.whole(orjson.loads(b"".join(self._parts)))
+        body = await self.whole(loaded(b"".join(self._parts)))
         self._held = None
         await self._answer(status, [header for header in headers if header[0] != b"content-length"], body)
 
@@ -126,7 +126,7 @@ class WireReply(Reply):
             elif said == DONE:
                 out.append(await self.done())
             else:
-                chunk = orjson.loads(said)
+                chunk = loaded(said)
                 error = chunk.get("error") if isinstance(chunk, dict) else None
                 if error:
                     out.append(self.broken(error if isinstance(error, dict) else {"message": str(error)}))
