@@ -148,11 +148,12 @@ def _remember(breaker: Breaker, error: UpstreamError) -> None:
 
 
 def _attempt(call: Call, target: ResolvedTarget) -> Attempt:
+    body = fitted(call, target)
     return Attempt(
         operation=call.operation,
         path=PATHS[call.operation],
-        body=call.body if call.wire == "chat" else fitted(call, target),
-        raw=call.raw,
+        body=body,
+        raw=call.raw if body is call.body else None,
         stream=call.stream,
         target=target,
         request_id=call.request_id,

@@ -12,6 +12,8 @@ from apps.gateway.upstreams.gemini.schemas import known
 
 from peers import gemini_rules
 
+PRO = "gemini-2.5-pro"
+
 
 def config(**asked):
     return said(**asked).get("generationConfig")
@@ -58,13 +60,25 @@ def test_how_it_generates():
         ({"reasoning_effort": "none", "model": THIRD}, {"thinkingLevel": "minimal"}),
         ({"thinking": {"type": "enabled", "budget_tokens": 2_000}}, {"includeThoughts": True, "thinkingBudget": 2_000}),
         ({"thinking": {"type": "adaptive"}}, {"includeThoughts": True}),
+        ({"thinking": {"type": "adaptive"}, "reasoning_effort": "low"}, {"includeThoughts": True, "thinkingBudget": 1_024}),
+        ({"thinking": {"type": "adaptive"}, "reasoning_effort": "low", "model": THIRD}, {"includeThoughts": True, "thinkingLevel": "low"}),
+        ({"thinking": {"type": "enabled", "budget_tokens": 63_999}}, {"includeThoughts": True, "thinkingBudget": 24_576}),
+        ({"thinking": {"type": "enabled", "budget_tokens": 63_999}, "model": PRO}, {"includeThoughts": True, "thinkingBudget": 32_768}),
         ({"thinking": {"type": "disabled"}}, {"thinkingBudget": 0}),
+        ({"thinking": {"type": "disabled"}, "model": PRO}, {"thinkingBudget": 128}),
+        ({"thinking": {"type": "disabled"}, "model": THIRD}, {"thinkingLevel": "low"}),
         ({"extra_body": {"google": {"thinking_config": {"include_thoughts": True}}}}, {"include_thoughts": True}),
         ({"generationConfig": {"thinkingConfig": {"thinkingBudget": 5}}, "reasoning_effort": "low"}, {"thinkingBudget": 5}),
     ],
 )
 def test_how_much_it_thinks(asked, thinking):
     assert config(**asked) == {"thinkingConfig": thinking}
+
+
+@pytest.mark.parametrize("model", ["gemini-2.0-flash", "models/gemini-1.5-pro", "gemma-3-27b-it"])
+@pytest.mark.parametrize("asked", [{"reasoning_effort": "high"}, {"thinking": {"type": "enabled", "budget_tokens": 2_000}}])
+def test_who_does_not_think_is_not_told_to(model, asked):
+    assert config(model=model, **asked) is None
 
 
 def test_answers_in_json():

@@ -15,6 +15,10 @@ BUDGETS = {"none": 0, "minimal": 1_024, "low": 1_024, "medium": 8_192, "high": 2
 LEVELS = {"none": "minimal", "minimal": "minimal", "low": "low", "medium": "medium", "high": "high", "xhigh": "high", "max": "high"}
 VERSION = re.compile(r"gemini-(\d+)")
 NEWEST = 99
+BUDGETLESS = re.compile(r"gemini-(?:1|2\.0)|gemma-[1-3]")
+"""Who does not think, and refuses to be told how much."""
+MOST_TOKENS, MOST_TOKENS_OF_PRO, FEWEST_TOKENS_OF_PRO = 24_576, 32_768, 128
+"""What a budget may be. A `pro` cannot be kept from thinking."""
 LEVELLED = 3
 """From this version on thinking has levels, and calls are signed."""
 
@@ -33,16 +37,26 @@ def version_of(model: str) -> int:
 
 def thinking_of(chat: Chat, model: str) -> Part | None:
     """Give `thinkingConfig`; nothing where the client says nothing, so that the model's own default holds."""
-    if chat.thinking is not None:
-        budget = chat.thinking.get("budget_tokens")
-        if chat.thinking.get("type") == "disabled":
-            return {"thinkingBudget": 0}
-        return {"includeThoughts": True, **({"thinkingBudget": budget} if isinstance(budget, int) else {})}
-    effort = chat.reasoning_effort
-    if effort is None:
-        return None
-    if effort not in BUDGETS:
+    effort, thinking = chat.reasoning_effort, chat.thinking
+    if effort is not None and effort not in BUDGETS:
         refuse(f"`reasoning_effort` is one of {', '.join(BUDGETS)}; not `{effort}`.", param="reasoning_effort")
+    if BUDGETLESS.search(model):
+        return None
+    if thinking is None:
+        return _striving(effort, model) if effort is not None else None
+    if thinking.get("type") == "disabled":
+        return _least(model)
+    budget = thinking.get("budget_tokens")
+    if isinstance(budget, int):
+        return {"includeThoughts": True, "thinkingBudget": min(budget, MOST_TOKENS_OF_PRO if "pro" in model else MOST_TOKENS)}
+    return {"includeThoughts": True, **(_striving(effort, model) if effort is not None else {})}
+
+
+def _striving(effort: str, model: str) -> Part:
+    return {"thinkingLevel": LEVELS[effort]} if version_of(model) >= LEVELLED else {"thinkingBudget": BUDGETS[effort]}
+
+
+def _least(model: str) -> Part:
     if version_of(model) >= LEVELLED:
-        return {"thinkingLevel": LEVELS[effort]}
-    return {"thinkingBudget": BUDGETS[effort]}
+        return {"thinkingLevel": "low" if "pro" in model else "minimal"}
+    return {"thinkingBudget": FEWEST_TOKENS_OF_PRO if "pro" in model else 0}
