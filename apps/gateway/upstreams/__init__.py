@@ -10,7 +10,8 @@ stream when `attempt.stream`. What it may rely on and what it must keep:
 - `open()` returns only once the other side has accepted the request (its status line is there and is no error);
   everything else is raised from `apps.gateway.errors`: `UpstreamBusy` (429, 503, 529: another try helps),
   `UpstreamDown` (no connection, 5xx, an answer that is no answer), `UpstreamUnauthorized` (401, 403),
-  `UpstreamRefused` (any other 4xx: the same request will fail again).
+  `UpstreamRefused` (any other 4xx: the same request will fail again), `UpstreamUnfit` (this one cannot do it, another may).
+- What a client wrote wrongly is refused before anybody is connected to: it says nothing of the other side.
 - `chunks()` raises `UpstreamCut` when the other side breaks off. It need not cut at event boundaries.
 - A chat stream ends in `data: [DONE]\n\n`, and the chunk before it carries `usage` (with `choices: []`): usage is
   always asked for; the relay keeps that chunk from a client who did not ask.
