@@ -36,5 +36,5 @@ class Cursor(NamedTuple):
             raise Invalid("This cursor is none of ours.", param="cursor") from e
 
     def after(self, field: str) -> Q:
-        """What comes after it."""
-        return Q(**{f"{field}__lt": self.at}) | Q(**{field: self.at, "id__lt": self.id})
+        """What comes after it, said so that an index begins to read there."""
+        return Q(**{f"{field}__lte": self.at}) & (Q(**{f"{field}__lt": self.at}) | Q(id__lt=self.id))

@@ -6,18 +6,16 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final
 from uuid import UUID
 
-from django.db.models import Exists, OuterRef
 from django.http import HttpResponse
 from ninja import Field, Query, Router, Schema
 
+from apps.gateway.capture.finding import OUTCOMES, Wanted, call_of, events_of, settlements
 from apps.gateway.capture.models import LONGEST_DAYS, Capture, CapturePolicy
 from apps.gateway.cursor import Cursor
-from apps.gateway.guardrails.models import GuardrailEvent
 from apps.gateway.guardrails.shapes import EventOut
 from apps.gateway.models.route import Route
-from menhir import audit
 from menhir.errors import Invalid, NotFound
-from menhir.metering.models import Call, Settlement
+from menhir.metering.models import Call
 from menhir.tenancy.fields import DecimalString, Strict, Text
 from menhir.tenancy.http import TenantRequest, in_tenant, needs
 
@@ -25,9 +23,6 @@ READ: Final = needs("calls:read")
 WRITE: Final = needs("guardrails:write")
 DEFAULT_DAYS: Final = 7
 MOST_CALLS: Final = 200
-AROUND: Final = timedelta(days=1)
-"""A call's id is from the moment of its opening: by it the days are found in which to look."""
-OUTCOMES: Final = ("completed", "failed", "cancelled", "interrupted", "unsettled")
 
 router = Router(tags=["calls"])
 router.add_decorator(in_tenant, mode="operation")
@@ -116,24 +111,18 @@ def list_calls(
     model: Text | None = None,
     key: UUID | None = None,
     outcome: Text | None = None,
+    unit: Annotated[Text | None, Query(description="whose call it was among the callers of one key")] = None,
     limit: Annotated[int, Query(ge=1, le=MOST_CALLS)] = 50,
     cursor: str | None = None,
 ) -> CallPage:
     """List calls, newest first."""
+    if outcome is not None and outcome not in OUTCOMES:
+        raise Invalid(f"`outcome` is one of {', '.join(OUTCOMES)}.", param="outcome")
     since = since or datetime.now(UTC) - timedelta(days=DEFAULT_DAYS)
-    found = Call.objects.within(request.tenant).filter(opened_at__gte=since)
-    if model is not None:
-        found = found.filter(model=model)
-    if key is not None:
-        found = found.filter(api_key_id=key)
-    if outcome is not None:
-        if outcome not in OUTCOMES:
-            raise Invalid(f"`outcome` is one of {', '.join(OUTCOMES)}.", param="outcome")
-        ended = Settlement.objects.within(request.tenant).filter(opened_at__gte=since, opened_at=OuterRef("opened_at"), id=OuterRef("id"))
-        found = found.filter(~Exists(ended) if outcome == "unsettled" else Exists(ended.filter(outcome=outcome)))
+    found = Wanted(since=since, model=model, key=key, outcome=outcome, unit=unit).of(request.tenant)
     if cursor is not None:
         found = found.filter(Cursor.read(cursor).after("opened_at"))
-    page = list(found.order_by("-opened_at", "-id")[: limit + 1])
+    page = list(found[: limit + 1])
     shown = page[:limit]
     settled = _settlements(request, shown)
     return CallPage(
@@ -146,12 +135,11 @@ def list_calls(
 def get_call(request: TenantRequest, call_id: UUID) -> CallInFull:
     """Show one call, how it ended, what its guardrails found, and its texts where they are kept."""
     call = _call(request, call_id)
-    kept = _captures(request, call).first()
-    events = GuardrailEvent.objects.within(request.tenant).filter(call_id=call.id, at__gte=call.opened_at).order_by("at", "id")
+    kept = Capture.of(call).first()
     return CallInFull(
         **_fields(CallInFull, call),
         settled=_settlements(request, [call]).get(call.id),
-        guardrails=[EventOut.of(event) for event in events],
+        guardrails=[EventOut.of(event) for event in events_of(request.tenant, call)],
         capture=CaptureOut(**_fields(CaptureOut, kept)) if kept is not None else None,
     )
 
@@ -159,11 +147,8 @@ def get_call(request: TenantRequest, call_id: UUID) -> CallInFull:
 @router.delete("/calls/{uuid:call_id}/capture", response={204: None}, auth=WRITE)
 def delete_capture(request: TenantRequest, call_id: UUID) -> HttpResponse:
     """Delete the texts of a call, now and for good. Its rows in the ledger stay."""
-    call = _call(request, call_id)
-    deleted, _ = _captures(request, call).delete()
-    if not deleted:
+    if not Capture.forget(_call(request, call_id), by=request.principal):
         raise NotFound("Nothing of this call is kept.", param="call_id")
-    audit.record(request.principal, verb="capture.deleted", noun="call", noun_id=call.id)
     return HttpResponse(status=204)
 
 
@@ -193,25 +178,14 @@ def delete_policy(request: TenantRequest, route: Text = "") -> HttpResponse:
 
 
 def _call(request: TenantRequest, call_id: UUID) -> Call:
-    about = datetime.fromtimestamp((call_id.int >> 80) / 1000, UTC) if call_id.version == 7 else None  # noqa: PLR2004 - of UUIDs
-    found = Call.objects.within(request.tenant).filter(id=call_id)
-    call: Call | None = found.filter(opened_at__range=(about - AROUND, about + AROUND)).first() if about is not None else None
+    call = call_of(request.tenant, call_id)
     if call is None:
         raise NotFound("There is no such call.", param="call_id")
     return call
 
 
-def _captures(request: TenantRequest, call: Call) -> Any:
-    found = Capture.objects.within(request.tenant).filter(opened_at=call.opened_at, id=call.id)
-    return found.filter(keep_until__gt=datetime.now(UTC))
-
-
 def _settlements(request: TenantRequest, calls: list[Call]) -> dict[UUID, SettledOut]:
-    if not calls:
-        return {}
-    times = [call.opened_at for call in calls]
-    found = Settlement.objects.within(request.tenant).filter(opened_at__range=(min(times), max(times)), id__in=[call.id for call in calls])
-    return {settlement.id: SettledOut(**_fields(SettledOut, settlement)) for settlement in found}
+    return {call_id: SettledOut(**_fields(SettledOut, row)) for call_id, row in settlements(request.tenant, calls).items()}
 
 
 def _fields(shape: type[Schema], row: Any) -> dict[str, Any]:

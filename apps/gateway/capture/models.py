@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import ClassVar, Self
 
 from django.core.validators import MaxValueValidator, MinValueValidator
@@ -10,6 +11,7 @@ from django.utils.translation import gettext_lazy as _
 
 from apps.gateway.routing import KIND
 from menhir import audit
+from menhir.metering.models import Call
 from menhir.tenancy.models import HotModel, Tenant, TenantModel
 from menhir.tenancy.principal import Principal
 
@@ -70,3 +72,17 @@ class Capture(TenantModel):
 
     def __str__(self) -> str:
         return str(self.id)
+
+    @classmethod
+    def of(cls, call: Call) -> models.QuerySet[Self]:
+        """The texts of a call, while they are kept."""
+        found: models.QuerySet[Self] = cls.objects.within(call.tenant_id).filter(opened_at=call.opened_at, id=call.id)
+        return found.filter(keep_until__gt=datetime.now(UTC))
+
+    @classmethod
+    def forget(cls, call: Call, *, by: Principal) -> bool:
+        """Delete the texts of a call, now and for good; False when nothing of it was kept. Its rows in the ledger stay."""
+        deleted, _ = cls.of(call).delete()
+        if deleted:
+            audit.record(by, verb="capture.deleted", noun="call", noun_id=call.id)
+        return bool(deleted)

@@ -238,7 +238,11 @@ async def test_calls_are_listed_page_by_page(alice, routes):
     assert await sync_to_async(pages)() == ids
     assert await sync_to_async(pages)(model="good") == ids[0::2]
     assert await sync_to_async(pages)(outcome="failed") == ids[1::2]
+    assert await sync_to_async(pages)(outcome="completed", model="good") == ids[0::2]
+    assert await sync_to_async(pages)(outcome="completed", model="bad") == []
     assert await sync_to_async(pages)(outcome="unsettled") == []
+    assert await sync_to_async(pages)(unit=str(alice.user.pk)) == ids
+    assert await sync_to_async(pages)(unit="carol") == []
     assert await sync_to_async(pages)(since=(datetime.now(UTC) + timedelta(hours=1)).isoformat()) == []
     refused = await sync_to_async(lambda: alice.api("calls:read").get("/api/v1/calls?outcome=great"))()
     assert refused.status_code == 400
