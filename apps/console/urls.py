@@ -6,6 +6,8 @@ from django.urls import URLPattern, include, path
 
 from apps.console.pages import (
     assistants,
+    calls,
+    captures,
     collections,
     documents,
     guardrails,
@@ -26,6 +28,12 @@ app_name = "console"
 _pages: list[URLPattern] = [
     path("", overview.page, name="overview"),
     path("usage/", usage.page, name="usage"),
+    path("calls/", calls.index, name="calls"),
+    path("calls/texts/", captures.index, name="call_texts"),
+    path("calls/texts/change", captures.change, name="change_call_texts"),
+    path("calls/texts/remove", captures.remove, name="remove_call_texts"),
+    path("calls/<uuid:call>/", calls.page, name="call"),
+    path("calls/<uuid:call>/forget", calls.forget, name="forget_call"),
     path("models/", routes.index, name="routes"),
     path("models/new", routes.create, name="new_route"),
     path("models/<uuid:route>/", routes.page, name="route"),

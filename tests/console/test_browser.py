@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from console.conftest import Console
+from console.conftest import Calls, Console
 from playwright.sync_api import ConsoleMessage, Page, expect
 
-from stage.browser import PHONE, WIDE, chromium, sign_in
+from stage.browser import PHONE, WIDE, chromium, picture, sign_in
 from stage.servers import Server
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
@@ -67,6 +67,27 @@ def test_every_page_fits_and_is_accessible(open_page: Callable[..., Page], conso
         if (found := violations(page)) or sideways:
             wrong[path] = (sideways, found)
     assert wrong == {}
+
+
+@pytest.mark.parametrize(("viewport", "scheme"), [(WIDE, "dark"), (PHONE, "light")], ids=["desk", "phone"])
+def test_calls_fit_and_are_found_by_filter(calls: Calls, open_page: Callable[..., Page], viewport: dict[str, int], scheme: str) -> None:
+    # In this order: Playwright's loop runs from `open_page` on, and the calls want one of their own.
+    page = open_page(viewport, color_scheme=scheme)
+    wrong: dict[str, Any] = {}
+    for number, path in enumerate(calls.pages):
+        page.goto(path)
+        page.evaluate("for (const one of document.querySelectorAll('main details')) one.open = true")
+        sideways = page.evaluate("document.documentElement.scrollWidth > innerWidth") and page.evaluate(SIDEWAYS)
+        if (found := violations(page)) or sideways:
+            wrong[path] = (sideways, found)
+        picture(page, f"calls-{number}-{viewport['width']}-{scheme}")
+    assert wrong == {}
+    page.goto(calls.console.at("calls/"))
+    page.get_by_label("Outcome").select_option("failed")
+    page.get_by_role("button", name="Filter").click()
+    expect(page.locator(".table.calls tbody tr")).to_have_count(1)
+    page.locator(".table.calls tbody a").click()
+    expect(page.locator("main")).to_contain_text("It ended with 502, upstream_unavailable.")
 
 
 def test_the_sign_in_page_is_accessible(site: str) -> None:

@@ -33,7 +33,8 @@ def test_a_stranger_finds_nothing_of_acme_in_his_own_console(console: Console, m
     foreign = [
         page.replace(console.at(), own) for page in console.pages if any(part in page for part in ("greeting", "handbook", "docs", "-"))
     ]
-    foreign = [page for page in foreign if page.count("/") > 5]
+    # What is kept of one's own calls is everybody's own page, about no noun.
+    foreign = [page for page in foreign if page.count("/") > 5 and "/calls/texts/" not in page]
     assert foreign
     assert {page: browser.get(page).status_code for page in foreign} == dict.fromkeys(foreign, 404)
 

@@ -67,7 +67,7 @@ def index(request: TenantRequest) -> HttpResponse:
         "rows": [(guardrail, counts.get(guardrail.name, 0)) for guardrail in listing.rows],
         "has_any": bool(listing.rows) or bool(listing.query),
         "trial": TrialForm(),
-        "events": _told(_events(request)),
+        "events": told(_events(request)),
         "present": set(Guardrail.objects.within(request.tenant).values_list("name", flat=True)),
         "call": ApiCall("GET", "/api/v1/guardrails"),
     }
@@ -120,7 +120,7 @@ def page(request: TenantRequest, guardrail: str) -> HttpResponse:
         "about": KIND_WORDS[found.kind],
         "trial": TrialForm(),
         "can_try": found.kind not in {"models", "moderation", "webhook"},
-        "events": _told(_events(request).filter(guardrail=found.name)),
+        "events": told(_events(request).filter(guardrail=found.name)),
         "call": ApiCall("PATCH", f"/api/v1/guardrails/{found.name}", body),
     }
     return render(request, "console/guardrails/page.html", words)
@@ -180,6 +180,14 @@ EXAMPLE = {
 }
 
 
+def told(events: QuerySet[GuardrailEvent]) -> list[tuple[GuardrailEvent, Any, Sequence[tuple[Any, int]]]]:
+    """The latest of them in words: each with what followed, and how often it found what."""
+    return [
+        (event, OUTCOMES.get(event.outcome, event.outcome), _counted(event.counts))
+        for event in events.order_by("-at", "-id")[:SHOWN_EVENTS]
+    ]
+
+
 def _show_secret(request: TenantRequest, guardrail: Guardrail, secret: str) -> HttpResponse:
     return render(request, "console/guardrails/secret.html", {"guardrail": guardrail, "secret": secret})
 
@@ -188,13 +196,6 @@ def _events(request: TenantRequest) -> QuerySet[GuardrailEvent]:
     since = datetime.now(UTC) - timedelta(days=EVENT_DAYS)
     found: QuerySet[GuardrailEvent] = GuardrailEvent.objects.within(request.tenant).filter(at__gte=since)
     return found
-
-
-def _told(events: QuerySet[GuardrailEvent]) -> list[tuple[GuardrailEvent, Any, Sequence[tuple[Any, int]]]]:
-    return [
-        (event, OUTCOMES.get(event.outcome, event.outcome), _counted(event.counts))
-        for event in events.order_by("-at", "-id")[:SHOWN_EVENTS]
-    ]
 
 
 def _counted(counts: dict[str, int]) -> list[tuple[Any, int]]:

@@ -41,6 +41,8 @@ class Tile:
     value: str
     line: Spark
     note: str = ""
+    href: str = ""
+    """Where one sees more; the page of usage when nothing is said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,7 @@ def page(request: TenantRequest) -> HttpResponse:
     collections = list(Collection.objects.within(request.tenant).order_by("-created_at")[:SHOWN])
     count_documents(collections)
     words = {
-        "tiles": tiles(summary),
+        "tiles": tiles(summary, failed=to(request, "calls") + f"?outcome=failed&since={summary.first_day}"),
         "concerns": list(concerns(request, summary.total)),
         "assistants": assistants,
         "collections": collections,
@@ -74,8 +76,8 @@ def page(request: TenantRequest) -> HttpResponse:
     return render(request, "console/overview.html", words)
 
 
-def tiles(summary: Summary) -> list[Tile]:
-    """The four numbers that say whether all is well."""
+def tiles(summary: Summary, *, failed: str) -> list[Tile]:
+    """The four numbers that say whether all is well; `failed` is the address of the calls that did."""
     total, days = summary.total, [used for _day, used in summary.by_day()]
 
     def line(number: Callable[[Used], Any]) -> Spark:
@@ -95,6 +97,7 @@ def tiles(summary: Summary) -> list[Tile]:
             percent(share_of_errors(total)),
             line(share_of_errors),
             gettext("%(errors)s of %(calls)s calls") % {"errors": grouped(total.errors), "calls": grouped(total.calls)},
+            failed,
         ),
     ]
 

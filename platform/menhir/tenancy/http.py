@@ -8,7 +8,8 @@ from inspect import signature
 from typing import Any
 
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
 from ninja.security import HttpBearer
 
 from menhir.errors import Unauthenticated
@@ -63,12 +64,12 @@ def in_tenant(operation: Callable[..., Any]) -> Callable[..., Any]:
     return wrapped
 
 
-def needs_role(least: str) -> Callable[[Callable[..., HttpResponse]], Callable[..., HttpResponse]]:
+def needs_role(least: str) -> Callable[[Callable[..., HttpResponseBase]], Callable[..., HttpResponseBase]]:
     """Let only people of this role (or one above it) see a page; others get 403."""
 
-    def decorate(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+    def decorate(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
         @wraps(view)
-        def wrapped(request: TenantRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        def wrapped(request: TenantRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
             role = request.principal.role
             if role is None or not role.covers(Role(least)):
                 raise PermissionDenied
