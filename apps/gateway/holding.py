@@ -28,8 +28,8 @@ completions OpenAI's own default."""
 MEDIUM_TOKENS = 50_000
 """For each image, sound or file: what the dearest model makes of a large one."""
 MEDIA = frozenset({"image_url", "input_image", "image", "input_audio", "audio", "file", "input_file", "document"})
-MARKS = (b'"type"', b"\\u")
-"""A body without any of these has no medium in it: one says its type, and JSON its name in quotes, unless it is written in escapes."""
+TYPED, AUDIO, ESCAPED = b'"type"', b'"audio', b"\\u"
+"""A body without any of these has no medium in it and asks for none: one says its type, and JSON puts names in quotes, or into escapes."""
 MOST_CHOICES = 128
 NOTHING = Decimal(0)
 
@@ -85,12 +85,20 @@ def most_cost(call: Call, route: ResolvedRoute, targets: Sequence[ResolvedTarget
     priced = [target for target in targets if target.tariff]
     if not priced:
         return NOTHING
+    audio = may_hold_media(call)
     read, written = most_input_tokens(call), 0
     if call.operation in LIMIT_NAMES:
         written = max_output_tokens(call.body) or _limited(call, route)
         written *= choices_of(call.body)
     costs = [
-        prices.most(provider=target.tariff, model=target.upstream_model, input_tokens=read, output_tokens=written, at=call.opened_at)
+        prices.most(
+            provider=target.tariff,
+            model=target.upstream_model,
+            input_tokens=read,
+            output_tokens=written,
+            audio=audio,
+            at=call.opened_at,
+        )
         for target in priced
     ]
     return max(costs)
@@ -98,13 +106,20 @@ def most_cost(call: Call, route: ResolvedRoute, targets: Sequence[ResolvedTarget
 
 def most_input_tokens(call: Call) -> int:
     """The most tokens that a request can be: its bytes, which cover what a model adds around each message, too."""
-    raw = call.raw
-    if raw is None:
-        raw = orjson.dumps(call.body)
-    if MARKS[0] not in raw and MARKS[1] not in raw:
-        return len(raw)
+    if not may_hold_media(call):
+        return len(_raw(call))
     plain, media = _without_media(call.body)
     return len(orjson.dumps(plain)) + media * MEDIUM_TOKENS
+
+
+def may_hold_media(call: Call) -> bool:
+    """Whether a request may have images, sounds or files in it, or ask for some. Without, nothing is heard or spoken."""
+    raw = _raw(call)
+    return TYPED in raw or AUDIO in raw or ESCAPED in raw
+
+
+def _raw(call: Call) -> bytes:
+    return orjson.dumps(call.body) if call.raw is None else call.raw
 
 
 def choices_of(body: dict[str, Any]) -> int:

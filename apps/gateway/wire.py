@@ -167,6 +167,8 @@ def usage_of(said: Any) -> Usage | None:
     3
     >>> usage_of({"prompt_tokens": -1}) is None
     True
+    >>> usage_of({"prompt_tokens": 9, "prompt_tokens_details": {"audio_tokens": 7}}).input_audio_tokens
+    7
     """
     if type(said) is not dict:
         return None
@@ -175,15 +177,22 @@ def usage_of(said: Any) -> Usage | None:
     read, written = said.get("prompt_tokens"), said.get("completion_tokens", 0)
     if not (_is_count(read) and _is_count(written)):
         return None
-    kept = _detail(said, "prompt_tokens_details", "cache_write_tokens", most=read)
+    of_read, of_written = said.get("prompt_tokens_details"), said.get("completion_tokens_details")
+    of_cached = of_read.get("cached_tokens_details") if type(of_read) is dict else None
+    cached = _detail(of_read, "cached_tokens", most=read)
+    kept = _detail(of_read, "cache_write_tokens", most=read)
+    heard = _detail(of_read, "audio_tokens", most=read)
     return Usage(
         input_tokens=read,
         output_tokens=written,
-        cached_input_tokens=_detail(said, "prompt_tokens_details", "cached_tokens", most=read),
-        reasoning_tokens=_detail(said, "completion_tokens_details", "reasoning_tokens", most=written),
+        cached_input_tokens=cached,
+        reasoning_tokens=_detail(of_written, "reasoning_tokens", most=written),
         source="upstream",
         cache_write_tokens=kept,
-        cache_write_1h_tokens=_detail(said, "prompt_tokens_details", "cache_write_1h_tokens", most=kept) if kept else 0,
+        cache_write_1h_tokens=_detail(of_read, "cache_write_1h_tokens", most=kept) if kept else 0,
+        input_audio_tokens=heard,
+        cached_audio_tokens=_detail(of_cached, "audio_tokens", most=min(heard, cached)),
+        output_audio_tokens=_detail(of_written, "audio_tokens", most=written),
     )
 
 
@@ -273,7 +282,6 @@ def _is_count(value: object) -> TypeGuard[int]:
     return type(value) is int and 0 <= value <= MAX_TOKENS_BELIEVED
 
 
-def _detail(said: dict[str, Any], group: str, name: str, *, most: int) -> int:
-    details = said.get(group)
+def _detail(details: Any, name: str, *, most: int) -> int:
     value = details.get(name) if type(details) is dict else None
     return min(value, most) if _is_count(value) else 0

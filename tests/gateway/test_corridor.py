@@ -53,6 +53,24 @@ async def test_a_priced_model_costs_and_says_so(alice, routes):
     assert ledger_row(call.id)["estimate"] > 0
 
 
+@pytest.mark.parametrize("stream", [False, True])
+async def test_what_is_heard_and_spoken_has_prices_of_its_own(alice, routes, stream):
+    call = call_of(alice.principal, await routes.to("gpt-4o-realtime-preview?heard=3&spoken=5", tariff="openai"), stream=stream)
+    await ask(call)
+    expected = Decimal(1 * 5 + 3 * 40 + (WORDS - 5) * 20 + 5 * 80) / 1_000_000
+    assert ledger_row(call.id)["cost"] == expected
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_gemini_says_what_it_heard_by_its_kind(alice, routes, upstream, stream):
+    name = await routes.to("gemini-live-2.5-flash?heard=3&spoken=2", kind="gemini", base_url=upstream.gemini_url, tariff="google")
+    call = call_of(alice.principal, name, stream=stream)
+    await ask(call)
+    row = ledger_row(call.id)
+    read, written = row["input_tokens"] - 3, row["output_tokens"] - 2
+    assert row["cost"] == (read * Decimal("0.5") + 3 * 3 + written * 2 + 2 * 12) / 1_000_000
+
+
 async def test_the_same_model_without_a_price_list_costs_nothing(alice, routes):
     call = call_of(alice.principal, await routes.to("gpt-4o-mini"))
     client = await ask(call)

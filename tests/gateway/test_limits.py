@@ -220,6 +220,17 @@ async def test_the_bound_is_a_bound(alice, routes):
     assert most_input_tokens(call) >= MEDIUM_TOKENS, "a picture in disguise is one, too"
 
 
+async def test_the_bound_covers_sound_where_there_may_be_some(alice, routes):
+    route = await routing.resolve(alice.tenant.id, await routes.to("gpt-audio", tariff="openai"))
+    sound = {"type": "input_audio", "input_audio": {"data": "A" * 400, "format": "wav"}}
+    asked = call_of(alice.principal, "m", messages=[{"role": "user", "content": [sound]}], max_tokens=50)
+    spoken = call_of(alice.principal, "m", messages=[{"role": "user", "content": "hi"}], max_tokens=50, modalities=["text", "audio"])
+    silent = call_of(alice.principal, "m", messages=[{"role": "user", "content": "hi"}], max_tokens=50)
+    assert most_cost(asked, route, route.targets) >= (MEDIUM_TOKENS * Decimal(32) + 50 * Decimal(64)) / 1_000_000
+    assert most_cost(spoken, route, route.targets) >= 50 * Decimal(64) / 1_000_000
+    assert most_cost(silent, route, route.targets) < 50 * Decimal(64) / 1_000_000
+
+
 async def test_every_leg_of_a_fan_out_and_every_shadow_is_paid_from_the_budget(alice, routes, limit, meter, superuser):
     from apps.gateway import afterwards
 

@@ -135,7 +135,14 @@ def metadata(orders: Orders, used: dict[str, Any] | None, so_far: int) -> dict[s
         "cachedContentTokenCount": orders.cached,
         "totalTokenCount": used["total_tokens"],
     }
-    return {"usageMetadata": {name: count for name, count in counts.items() if count or name == "promptTokenCount"}}
+    said: dict[str, Any] = {name: count for name, count in counts.items() if count or name == "promptTokenCount"}
+    for name, whole, sound in (
+        ("promptTokensDetails", used["prompt_tokens"], orders.heard),
+        ("candidatesTokensDetails", written, orders.spoken),
+    ):
+        if sound:
+            said[name] = [{"modality": "TEXT", "tokenCount": whole - sound}, {"modality": "AUDIO", "tokenCount": sound}]
+    return {"usageMetadata": said}
 
 
 def broken(events: list[dict[str, Any]], orders: Orders) -> list[dict[str, Any] | str]:

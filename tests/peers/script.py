@@ -50,6 +50,8 @@ class Orders:
     stopped: str = ""  # the stop sequence that it met
     cached: int = 0  # tokens of the prompt that came from a cache
     written: int = 0  # … and that went into one
+    heard: int = 0  # … and that were sound
+    spoken: int = 0  # tokens of the answer that are sound
     form: str = ""  # give embeddings in this form, whatever was asked for
     # what only Claude and Gemini do
     blocked: str = ""  # refuse to say anything, for this reason
@@ -121,12 +123,13 @@ def usage_of(orders: Orders, prompt: int, completion: int) -> dict[str, Any] | N
             return {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
         case "wild":
             return {"prompt_tokens": -5, "completion_tokens": 10**15, "total_tokens": "many"}
+    apart = {"cache_write_tokens": orders.written, "audio_tokens": orders.heard}
     return {
         "prompt_tokens": prompt,
         "completion_tokens": completion,
         "total_tokens": prompt + completion,
-        "prompt_tokens_details": {"cached_tokens": orders.cached, **({"cache_write_tokens": orders.written} if orders.written else {})},
-        "completion_tokens_details": {"reasoning_tokens": 0},
+        "prompt_tokens_details": {"cached_tokens": orders.cached, **{name: count for name, count in apart.items() if count}},
+        "completion_tokens_details": {"reasoning_tokens": 0, **({"audio_tokens": orders.spoken} if orders.spoken else {})},
     }
 
 

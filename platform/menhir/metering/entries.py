@@ -32,6 +32,12 @@ class Usage(msgspec.Struct, frozen=True, gc=False):
     """Part of the input, too: what went into the provider's cache, where that has a price of its own …"""
     cache_write_1h_tokens: int = 0
     """… and how much of it to stay for an hour."""
+    input_audio_tokens: int = 0
+    """Part of the input: what was heard …"""
+    cached_audio_tokens: int = 0
+    """… of that what came from a cache, and is therefore part of the cached input as well …"""
+    output_audio_tokens: int = 0
+    """… and part of the output: what was spoken."""
 
 
 NO_USAGE = Usage(input_tokens=0, output_tokens=0)

@@ -218,6 +218,9 @@ def usage_of(usage: dict[str, Any] | None) -> dict[str, Any] | None:
 
     >>> usage_of({"promptTokenCount": 9, "candidatesTokenCount": 2, "thoughtsTokenCount": 5})["completion_tokens"]
     7
+    >>> kinds = [{"modality": "TEXT", "tokenCount": 2}, {"modality": "AUDIO", "tokenCount": 7}]
+    >>> usage_of({"promptTokenCount": 9, "promptTokensDetails": kinds})["prompt_tokens_details"]
+    {'cached_tokens': 0, 'audio_tokens': 7}
     """
     if usage is None or not isinstance(usage.get("promptTokenCount"), int):
         return None
@@ -227,7 +230,16 @@ def usage_of(usage: dict[str, Any] | None) -> dict[str, Any] | None:
         completion=_count(usage, "candidatesTokenCount") + thoughts,
         cached=_count(usage, "cachedContentTokenCount"),
         reasoning=thoughts,
+        heard=_sound(usage, "promptTokensDetails") + _sound(usage, "toolUsePromptTokensDetails"),
+        heard_again=_sound(usage, "cacheTokensDetails"),
+        spoken=_sound(usage, "candidatesTokensDetails"),
     )
+
+
+def _sound(usage: dict[str, Any], name: str) -> int:
+    kinds = usage.get(name)
+    said = [kind for kind in kinds if isinstance(kind, dict)] if isinstance(kinds, list) else []
+    return sum(_count(kind, "tokenCount") for kind in said if kind.get("modality") == "AUDIO")
 
 
 def _count(usage: dict[str, Any], name: str) -> int:

@@ -49,23 +49,37 @@ class Answer:
 
 
 def usage_said(
-    *, prompt: int, completion: int, cached: int = 0, written: int = 0, written_1h: int = 0, reasoning: int = 0
+    *,
+    prompt: int,
+    completion: int,
+    cached: int = 0,
+    written: int = 0,
+    written_1h: int = 0,
+    reasoning: int = 0,
+    heard: int = 0,
+    heard_again: int = 0,
+    spoken: int = 0,
 ) -> dict[str, Any]:
     """Give the usage as OpenAI says it: cached tokens are part of the prompt, reasoning is part of the completion.
 
     `written` tokens went into a cache (`written_1h` of them for an hour), which some providers charge apart; OpenAI has no word for it.
+    `heard` and `spoken` were sound; what was `heard_again` came from a cache, which OpenAI says of realtime answers alone.
     """
-    details = {"cached_tokens": cached}
+    details: dict[str, Any] = {"cached_tokens": cached}
     if written:
         details["cache_write_tokens"] = written
     if written_1h:
         details["cache_write_1h_tokens"] = written_1h
+    if heard:
+        details["audio_tokens"] = heard
+    if heard_again:
+        details["cached_tokens_details"] = {"audio_tokens": heard_again}
     return {
         "prompt_tokens": prompt,
         "completion_tokens": completion,
         "total_tokens": prompt + completion,
         "prompt_tokens_details": details,
-        "completion_tokens_details": {"reasoning_tokens": reasoning},
+        "completion_tokens_details": {"reasoning_tokens": reasoning, **({"audio_tokens": spoken} if spoken else {})},
     }
 
 
