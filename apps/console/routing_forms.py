@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any
 
 from django import forms
@@ -12,6 +13,7 @@ from django.utils.translation import gettext, gettext_lazy
 
 from apps.console.templatetags.look import NOTHING
 from apps.gateway.models import Branch, Provider, Route, Target
+from apps.gateway.models.route import PRICE_DIGITS, PRICE_PLACES, PRICES
 from apps.gateway.shapes import MOST_HEADERS, MOST_TARGETS, SMALL, base_url, header_lines
 from menhir.tenancy.models import Tenant
 
@@ -25,6 +27,21 @@ POLICY = (
 )
 ACCOUNT = ("kind", "tariff", "first_byte_timeout_seconds", "answer_timeout_seconds")
 WITHOUT = [("", gettext_lazy("either way")), ("yes", gettext_lazy("yes")), ("no", gettext_lazy("no"))]
+
+
+def _price(label: Any) -> forms.DecimalField:
+    return forms.DecimalField(
+        label=label,
+        required=False,
+        min_value=0,
+        max_digits=PRICE_DIGITS,
+        decimal_places=PRICE_PLACES,
+        widget=forms.NumberInput(attrs={"step": "any", "inputmode": "decimal"}),
+    )
+
+
+def _plain(price: Decimal | None) -> str | None:
+    return None if price is None else f"{price.normalize():f}"
 
 
 class RouteForm(forms.Form):
@@ -88,6 +105,9 @@ class TargetRow(Row):
     position = forms.IntegerField(label=gettext_lazy("Position"), min_value=0, max_value=SMALL, required=False)
     weight = forms.IntegerField(label=gettext_lazy("Weight"), min_value=0, max_value=SMALL, required=False, initial=1)
     role = forms.ChoiceField(label=gettext_lazy("Role"), choices=Target.Role.choices, initial=Target.Role.ANSWER)
+    input_price = _price(gettext_lazy("Input, $ per million"))
+    output_price = _price(gettext_lazy("Output, $ per million"))
+    cached_input_price = _price(gettext_lazy("Cached, $ per million"))
 
     def __init__(self, *args: Any, providers: Sequence[Provider], **options: Any) -> None:
         super().__init__(*args, **options)
@@ -106,7 +126,16 @@ class TargetRow(Row):
             position=number if given["position"] is None else given["position"],
             weight=1 if given["weight"] is None else given["weight"],
             role=given["role"],
+            **{name: given[name] for name in PRICES},
         )
+
+    def clean(self) -> dict[str, Any]:
+        """Refuse half a price, too."""
+        given = super().clean()
+        priced = [name for name in PRICES if given.get(name) is not None]
+        if priced and not self.errors and not {"input_price", "output_price"} <= set(priced):
+            raise forms.ValidationError(gettext("Give the prices of input and of output, or none at all."))
+        return given
 
 
 class BranchRow(Row):
@@ -150,7 +179,11 @@ def target_rows(data: Any, *, tenant: Tenant, route: Route | None) -> Any:
     """The rows of a route's targets, and two to spare."""
     present = route.targets.select_related("provider") if route is not None else ()
     initial = [
-        {"provider": one.provider.slug, **{name: getattr(one, name) for name in ("upstream_model", "position", "weight", "role")}}
+        {
+            "provider": one.provider.slug,
+            **{name: getattr(one, name) for name in ("upstream_model", "position", "weight", "role")},
+            **{name: _plain(getattr(one, name)) for name in PRICES},
+        }
         for one in present
     ]
     made = forms.formset_factory(TargetRow, extra=SPARE_ROWS, max_num=MOST_TARGETS, validate_max=True)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from apps.gateway.capture.recording import Policy
     from apps.gateway.guardrails.guarding import CallGuard, RouteGuards
     from menhir.metering.limits import Hold
+    from menhir.metering.tariffs import Tariff
     from menhir.telemetry.tracing import Trace
     from menhir.tenancy.principal import Principal
 
@@ -48,6 +49,8 @@ class ResolvedTarget:
     upstream_model: str
     tariff: str = ""
     """Whose price list applies (`openai`, `groq`, …); empty for what costs nothing."""
+    price: Tariff | None = None
+    """What the tenant says that it costs, which goes before any list."""
     first_byte_timeout_seconds: float = 60.0
     """How long a stream may be silent before its first byte."""
     idle_timeout_seconds: float = 60.0
@@ -62,6 +65,11 @@ class ResolvedTarget:
     """Named by the tenant itself: see `addresses`."""
     health: Health = field(default_factory=Health, compare=False, repr=False)
     """How it has been doing, in this process."""
+
+    @property
+    def costs(self) -> bool:
+        """Whether what it does is paid for, known though the price may not be."""
+        return self.price is not None or bool(self.tariff)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 * GatewayError
   x UnknownModel ............. no route of this name
+  x UnpricedModel ............ a budget applies, and nobody knows what it costs
   x MalformedKey ............. an `Idempotency-Key` that is none
   x KeyReused ................ an `Idempotency-Key` that came with another body before
   x UnknownRoute, UnknownProvider . not there, or another tenant's
@@ -48,6 +49,12 @@ class UnknownModel(GatewayError, NotFound):
     """There is no model of this name."""
 
     code = "model_not_found"
+
+
+class UnpricedModel(GatewayError, Invalid):
+    """A budget applies, and nobody knows what this model costs. Set its price."""
+
+    code = "unpriced_model"
 
 
 class MalformedKey(GatewayError, Invalid):

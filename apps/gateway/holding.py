@@ -2,7 +2,8 @@
 
 Tokens are held at what is expected, and settled with the upstream's count. Money is held at what the call may cost at the very most:
 a token is at least one byte, so its input is bounded by its bytes; its output by the limit that the client sets, else by the route's, else
-by ours, and such a limit is sent along: without one nobody can say what a call may cost.
+by ours, and such a limit is sent along: without one nobody can say what a call may cost. A model without a known price may cost
+anything: under a budget it is not asked.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from apps.gateway.errors import UnpricedModel
 from apps.gateway.weighing import characters_asked, max_output_tokens
 from menhir.metering import prices, tokens
 from menhir.metering.limits import limits
@@ -35,7 +37,10 @@ NOTHING = Decimal(0)
 
 
 async def hold(call: Call, route: ResolvedRoute) -> Hold | None:
-    """Take what a call may need of every limit that applies to it; None when none does. Raises LimitReached, and then takes nothing."""
+    """Take what a call may need of every limit that applies to it; None when none does.
+
+    Raises LimitReached, or UnpricedModel where a budget cannot be kept, and then takes nothing.
+    """
     who = call.principal
     meters = await limits.meters(who.tenant_id, key_id=who.key_id, user=user_of(call), route=route.name)
     if meters is None:
@@ -81,10 +86,20 @@ def expected_tokens(call: Call, route: ResolvedRoute) -> int:
 
 
 def most_cost(call: Call, route: ResolvedRoute, targets: Sequence[ResolvedTarget]) -> Decimal:
-    """What a call may cost at most, in USD, whichever of these answers. A call that has no limit to its answer gets one."""
-    priced = [target for target in targets if target.tariff]
-    if not priced:
+    """What a call may cost at most, in USD, whichever of these answers. A call that has no limit to its answer gets one.
+
+    Raises UnpricedModel where one of them may cost anything.
+    """
+    paid = [target for target in targets if target.costs]
+    if not paid:
         return NOTHING
+    for target in paid:
+        if target.price is None and not prices.known(provider=target.tariff, model=target.upstream_model):
+            raise UnpricedModel(
+                f"A budget applies, and nobody knows what `{target.upstream_model}` at `{target.provider}` costs. "
+                f"Set its price at the model `{route.name}`.",
+                param="model",
+            )
     audio = may_hold_media(call)
     read, written = most_input_tokens(call), 0
     if call.operation in LIMIT_NAMES:
@@ -98,8 +113,9 @@ def most_cost(call: Call, route: ResolvedRoute, targets: Sequence[ResolvedTarget
             output_tokens=written,
             audio=audio,
             at=call.opened_at,
+            own=target.price,
         )
-        for target in priced
+        for target in paid
     ]
     return max(costs)
 

@@ -87,7 +87,7 @@ def by_cost(targets: Sequence[ResolvedTarget], body: dict[str, Any], *, at: date
     >>> from datetime import UTC, datetime
     >>> from types import SimpleNamespace as Target
     >>> models = ("gpt-4o", "openai"), ("no-such-model", "openai"), ("gpt-4o-mini", "openai"), ("our-own", "")
-    >>> targets = [Target(upstream_model=model, tariff=tariff) for model, tariff in models]
+    >>> targets = [Target(upstream_model=model, tariff=tariff, price=None) for model, tariff in models]
     >>> order = by_cost(targets, {"input": "x" * 400}, at=datetime(2026, 1, 1, tzinfo=UTC))
     >>> [target.upstream_model for target in order]
     ['our-own', 'gpt-4o-mini', 'gpt-4o', 'no-such-model']
@@ -95,12 +95,18 @@ def by_cost(targets: Sequence[ResolvedTarget], body: dict[str, Any], *, at: date
     characters, limit = input_characters(body), max_output_tokens(body)
 
     def price(target: ResolvedTarget) -> tuple[bool, Decimal | int]:
-        if not target.tariff:
-            return False, 0
-        if not prices.known(provider=target.tariff, model=target.upstream_model):
-            return True, 0
+        if target.price is None:
+            if not target.tariff:
+                return False, 0
+            if not prices.known(provider=target.tariff, model=target.upstream_model):
+                return True, 0
         return False, prices.estimate(
-            provider=target.tariff, model=target.upstream_model, input_characters=characters, max_output_tokens=limit, at=at
+            provider=target.tariff,
+            model=target.upstream_model,
+            input_characters=characters,
+            max_output_tokens=limit,
+            at=at,
+            own=target.price,
         )
 
     return sorted(targets, key=price)

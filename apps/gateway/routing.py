@@ -16,6 +16,7 @@ from apps.gateway.capture.loading import policy_of
 from apps.gateway.guardrails import loading
 from apps.gateway.health import health_of
 from apps.gateway.patterns import branching
+from menhir.metering.tariffs import Tariff
 from menhir.postgres import pools, sql
 from menhir.postgres.hot import HotCache
 from menhir.tenancy.sealing import unseal
@@ -134,6 +135,9 @@ def _target(tenant_id: UUID, row: Any) -> ResolvedTarget:
         headers=row.headers,
         upstream_model=row.upstream_model,
         tariff=row.tariff,
+        price=Tariff(input=row.input_price, cached_input=row.cached_input_price, output=row.output_price)
+        if row.input_price is not None
+        else None,
         position=row.position,
         weight=row.weight,
         role=row.role,

@@ -76,7 +76,7 @@ async def open_call(call: Call, route: ResolvedRoute, *, target: ResolvedTarget 
 
 def estimate_at(target: ResolvedTarget, call: Call) -> Decimal:
     """USD that a call may cost at one target."""
-    if not target.tariff:
+    if not target.costs:
         return NOTHING
     return prices.estimate(
         provider=target.tariff,
@@ -84,6 +84,7 @@ def estimate_at(target: ResolvedTarget, call: Call) -> Decimal:
         input_characters=characters_asked(call),
         max_output_tokens=max_output_tokens(call.body),
         at=call.opened_at,
+        own=target.price,
     )
 
 
@@ -98,8 +99,8 @@ async def settle(
     usage = tally.usage or _estimated(call, tally)
     at = datetime.now(UTC)
     cost = NOTHING
-    if target is not None and target.tariff and (usage.input_tokens or usage.output_tokens):
-        cost = prices.cost(provider=target.tariff, model=target.upstream_model, usage=usage, at=at)
+    if target is not None and target.costs and (usage.input_tokens or usage.output_tokens):
+        cost = prices.cost(provider=target.tariff, model=target.upstream_model, usage=usage, at=at, own=target.price)
     if call.hold is not None:
         if tally.attempts:
             call.hold.settle(tokens=usage.input_tokens + usage.output_tokens, cost=cost)
@@ -121,7 +122,7 @@ async def settle(
             first_token_ms=tally.first_token_ms,
             latency_ms=milliseconds_since(call.received),
             error_code=error_code,
-            tariff=target.tariff if target is not None else "",
+            tariff=target.tariff if target is not None and target.price is None else "",
         )
     )
     measure(call, tally, usage, outcome=outcome, status=status, error_code=error_code, provider=provider)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from datetime import datetime
+from decimal import Decimal
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
 from ninja import Field, Schema
-from pydantic import AfterValidator
+from pydantic import AfterValidator, PlainSerializer
 
 from apps.gateway.models import Branch, Provider, Route, Target
-from apps.gateway.models.route import MOST_RETRIES
+from apps.gateway.models.route import MOST_RETRIES, PRICE_DIGITS, PRICE_PLACES
 from menhir.tenancy.fields import Strict, Text
 
 MOST_TARGETS = 50
@@ -46,6 +47,12 @@ Slug = Annotated[Word, Field(pattern=r"^[A-Za-z0-9_-]+$")]
 ModelName = Annotated[Text, Field(min_length=1, max_length=200)]
 Url = Annotated[Text, Field(max_length=500), AfterValidator(base_url)]
 Headers = Annotated[dict[Text, Text], Field(max_length=MOST_HEADERS), AfterValidator(header_lines)]
+Usd = Annotated[
+    Decimal,
+    Field(ge=0, max_digits=PRICE_DIGITS, decimal_places=PRICE_PLACES),
+    PlainSerializer(lambda amount: format(amount.normalize(), "f"), return_type=str, when_used="unless-none"),
+]
+"""As a decimal string: a JSON number would be read as a float."""
 Patience = Annotated[float, Field(ge=0.1, le=86_400, allow_inf_nan=False)]
 Kind = Literal["openai", "anthropic", "gemini", "embedder", "extract"]
 Strategy = Literal["priority", "weighted", "least_latency", "least_cost", "fan_out", "classifier"]
@@ -102,6 +109,26 @@ class ProviderList(Schema):
     providers: list[ProviderOut]
 
 
+class Price(Strict):
+    """What a target costs, in USD for a million tokens, instead of what a price list says."""
+
+    input: Usd
+    output: Usd
+    cached_input: Usd | None = None
+    """As all input, when left out."""
+
+    @classmethod
+    def of(cls, target: Target) -> Self | None:
+        """Show what the tenant said; None when he left it to the price list."""
+        if target.input_price is None or target.output_price is None:
+            return None
+        return cls(input=target.input_price, output=target.output_price, cached_input=target.cached_input_price)
+
+    def fields(self) -> dict[str, Decimal | None]:
+        """Give it as a target keeps it."""
+        return {"input_price": self.input, "output_price": self.output, "cached_input_price": self.cached_input}
+
+
 class TargetIn(Strict):
     """Who answers for a route. Without a position, as they stand in the list."""
 
@@ -110,6 +137,7 @@ class TargetIn(Strict):
     position: Annotated[int, Field(ge=0, le=SMALL, strict=True)] | None = None
     weight: Annotated[int, Field(ge=0, le=SMALL, strict=True)] = 1
     role: Literal["answer", "shadow"] = "answer"
+    price: Price | None = None
 
 
 class TargetOut(Schema):
@@ -120,6 +148,7 @@ class TargetOut(Schema):
     position: int
     weight: int
     role: str
+    price: Price | None
 
     @classmethod
     def of(cls, target: Target) -> Self:
@@ -130,6 +159,7 @@ class TargetOut(Schema):
             position=target.position,
             weight=target.weight,
             role=target.role,
+            price=Price.of(target),
         )
 
 

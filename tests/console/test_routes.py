@@ -71,6 +71,25 @@ def test_a_model_is_made_changed_and_deleted(console: Console) -> None:
         assert list(verbs) == ["route.created", "route.changed", "route.deleted"]
 
 
+def test_a_target_has_a_price_of_the_tenants_own(console: Console) -> None:
+    browser = console.owner.browser()
+    data = filled(FAR | {"input_price": "0.125", "output_price": "2.50", "cached_input_price": "0"}, name="priced")
+    assert browser.post(console.at("models/new"), data).status_code == 302
+    assert shown(console, "priced")["targets"][0]["price"] == {"input": "0.125", "output": "2.5", "cached_input": "0"}
+    place = console.at(f"models/{route_id(console, 'priced')}")
+    page = words(browser.get(f"{place}/"))
+    assert "$0.1250 in, $2.50 out, $0.00 cached" in page
+    assert 'value="0.125"' in words(browser.get(f"{place}/edit"))
+    assert browser.post(f"{place}/edit", filled(FAR)).status_code == 302
+    assert shown(console, "priced")["targets"][0]["price"] is None
+    assert "free" in words(browser.get(f"{place}/"))
+    with tenant_transaction(console.owner.tenant):
+        Provider.objects.within(console.owner.tenant).filter(slug="far").update(tariff="openai")
+    assert "unknown: refused under a budget" in words(browser.get(f"{place}/"))
+    assert browser.post(f"{place}/edit", filled(FAR | {"upstream_model": "gpt-4o-mini"})).status_code == 302
+    assert "as the price list says" in words(browser.get(f"{place}/"))
+
+
 def test_a_classifier_leads_to_other_models_which_then_stay(console: Console) -> None:
     browser = console.owner.browser()
     branches = [
@@ -98,6 +117,8 @@ def test_a_classifier_leads_to_other_models_which_then_stay(console: Console) ->
         (filled(FAR, name="small"), "There is a route `small` already."),
         (filled(name="lonely"), "needs a target that answers"),
         (filled({"provider": "far", "upstream_model": ""}, name="half"), "Give both the provider and the model there"),
+        (filled(FAR | {"input_price": "1"}, name="cheap"), "Give the prices of input and of output, or none at all."),
+        (filled(FAR | {"input_price": "1", "output_price": "-1"}, name="gift"), "greater than or equal to 0"),
         (filled(FAR, name="eager", retries="9"), "less than or equal to 5"),
         (filled(FAR, name="endless", total_timeout_seconds="1e300"), "less than or equal to 86400"),
         (filled(FAR, FAR | {"position": "0"}, name="twice") | {"targets-0-position": "0"}, "Two targets of one position are the same."),

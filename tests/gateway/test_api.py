@@ -84,7 +84,7 @@ def test_who_moves_the_operators_provider_is_guarded_from_then_on(alice: Person,
 def test_a_route_is_shown_replaced_and_changed(routed: Client):
     path = f"{ROUTES}/team/fast"
     shown = routed.get(path).json()
-    assert shown["targets"] == [{"provider": "openai", "model": "gpt-4o-mini", "position": 0, "weight": 1, "role": "answer"}]
+    assert shown["targets"] == [{"provider": "openai", "model": "gpt-4o-mini", "position": 0, "weight": 1, "role": "answer", "price": None}]
     targets = [
         {"provider": "openai", "model": "gpt-4o", "weight": 3, "position": 0},
         {"provider": "openai", "model": "o3", "role": "shadow", "weight": 5},

@@ -137,6 +137,7 @@ def _target(request: TenantRequest, route: Route, number: int, said: TargetIn) -
         position=number if said.position is None else said.position,
         weight=said.weight,
         role=said.role,
+        **(said.price.fields() if said.price is not None else {}),
     )
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
+from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
+from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from apps.gateway.models.provider import Provider
 from apps.gateway.routing import KIND
+from menhir.metering import prices
 from menhir.tenancy.models import HotModel, TenantForeignKey
 
 # It is printed into headers and URLs. `assistant:` at the front belongs to the assistants.
@@ -22,6 +25,15 @@ NAME = RegexValidator(
 
 MOST_RETRIES = 5
 LEAST_PATIENCE = MinValueValidator(0.1)
+PRICE_DIGITS, PRICE_PLACES = 16, 10
+PRICES = ("input_price", "output_price", "cached_input_price")
+
+
+def _price(label: Any, **options: Any) -> models.DecimalField[Any, Any]:
+    least = [MinValueValidator(0)]
+    return models.DecimalField(
+        label, max_digits=PRICE_DIGITS, decimal_places=PRICE_PLACES, null=True, blank=True, validators=least, **options
+    )
 
 
 class Route(HotModel):
@@ -127,14 +139,39 @@ class Target(HotModel):
         help_text=_("Its share among the targets of one position; of a shadow, the percentage of calls it is shown."),
     )
     role = models.CharField(_("role"), max_length=10, choices=Role.choices, default=Role.ANSWER)
+    input_price = _price(_("price of input"), help_text=_("USD for a million tokens; empty: as the price list says."))
+    output_price = _price(_("price of output"), help_text=_("USD for a million tokens."))
+    cached_input_price = _price(_("price of cached input"), help_text=_("USD for a million tokens; empty: as all input."))
 
     class Meta:
         verbose_name = _("target")
         verbose_name_plural = _("targets")
         ordering = ["position", "id"]
         constraints = [
-            models.UniqueConstraint(fields=["tenant", "route", "position", "provider", "upstream_model"], name="gateway_target_place")
+            models.UniqueConstraint(fields=["tenant", "route", "position", "provider", "upstream_model"], name="gateway_target_place"),
+            models.CheckConstraint(
+                condition=Q(input_price__gte=0, output_price__gte=0) | Q(input_price=None, output_price=None, cached_input_price=None),
+                name="gateway_target_price",
+            ),
+            models.CheckConstraint(condition=Q(cached_input_price=None) | Q(cached_input_price__gte=0), name="gateway_target_price_cached"),
         ]
 
     def __str__(self) -> str:
         return f"{self.provider} · {self.upstream_model}"
+
+    def clean(self) -> None:
+        """Refuse half a price: what is not said would be taken for nothing."""
+        given = [name for name in PRICES if getattr(self, name) is not None]
+        if given and (self.input_price is None or self.output_price is None):
+            lacking = "input_price" if self.input_price is None else "output_price"
+            raise ValidationError({lacking: _("Give the prices of input and of output, or none at all.")})
+
+    @property
+    def has_price(self) -> bool:
+        """Whether the tenant has said what it costs."""
+        return self.input_price is not None
+
+    @property
+    def is_listed(self) -> bool:
+        """Whether the provider's price list knows it."""
+        return prices.known(provider=self.provider.tariff, model=self.upstream_model)

@@ -1,7 +1,7 @@
 -- One route with its targets, in the order of their positions, or with its branches; nothing when the tenant has no such route. A route
 -- without targets is one row, whose target is null.
 -- takes: tenant_id uuid, name text
--- gives: route_id uuid, strategy text, retries smallint, total_timeout_seconds double precision, hedge_seconds double precision, max_output_tokens integer, cache_seconds integer, stale_seconds integer, semantic_threshold double precision, classifier text, branches json, kind text, provider text, provider_id uuid, base_url text, sealed bytea, headers jsonb, tariff text, guarded boolean, first_byte_timeout_seconds double precision, idle_timeout_seconds double precision, answer_timeout_seconds double precision, target_id uuid, upstream_model text, position smallint, weight smallint, role text
+-- gives: route_id uuid, strategy text, retries smallint, total_timeout_seconds double precision, hedge_seconds double precision, max_output_tokens integer, cache_seconds integer, stale_seconds integer, semantic_threshold double precision, classifier text, branches json, kind text, provider text, provider_id uuid, base_url text, sealed bytea, headers jsonb, tariff text, guarded boolean, first_byte_timeout_seconds double precision, idle_timeout_seconds double precision, answer_timeout_seconds double precision, target_id uuid, upstream_model text, position smallint, weight smallint, role text, input_price numeric, output_price numeric, cached_input_price numeric
 -- role: gateway
 SELECT
     route.id AS route_id,
@@ -38,7 +38,10 @@ SELECT
     target.upstream_model::text AS upstream_model,
     target.position,
     target.weight,
-    target.role::text AS role
+    target.role::text AS role,
+    trim_scale(target.input_price) AS input_price,
+    trim_scale(target.output_price) AS output_price,
+    trim_scale(target.cached_input_price) AS cached_input_price
 FROM gateway_route AS route
 LEFT JOIN gateway_route AS classifier ON classifier.tenant_id = route.tenant_id AND classifier.id = route.classifier_id
 LEFT JOIN gateway_target AS target ON target.tenant_id = route.tenant_id AND target.route_id = route.id

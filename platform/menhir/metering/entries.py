@@ -69,8 +69,8 @@ class Opening(msgspec.Struct, frozen=True, gc=False, rename={"call_id": "id"}):
 class Settlement(msgspec.Struct, frozen=True, gc=False):
     """How a call ended. `tenant_id`, `call_id` and `opened_at` are those of its opening, to the microsecond.
 
-    `tariff` is whose price list `cost` was taken from, empty for what costs nothing: by it a call without a known price is told from a
-    free one.
+    `tariff` is whose price list `cost` was taken from, empty for what costs nothing or has a price of the tenant's own: by it a call
+    without a known price is told from a free one.
     """
 
     tenant_id: UUID

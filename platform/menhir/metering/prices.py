@@ -25,29 +25,35 @@ from menhir.metering.tariffs import FREE, Price, Tariff
 ASSUMED_OUTPUT_TOKENS = 1_000
 
 
-def cost(*, provider: str, model: str, usage: Usage, at: datetime) -> Decimal:
+def cost(*, provider: str, model: str, usage: Usage, at: datetime, own: Tariff | None = None) -> Decimal:
     """USD for the tokens of one call at the prices of that moment; `Decimal(0)` when the model has no known price.
+
+    A tenant's `own` price goes before the table's, here and below.
 
     >>> from datetime import UTC
     >>> usage = Usage(input_tokens=1_000, output_tokens=100, cached_input_tokens=400)
     >>> cost(provider="openai", model="gpt-4o-mini", usage=usage, at=datetime(2026, 1, 1, tzinfo=UTC))
     Decimal('0.000180000')
     """
-    tariff = _tariff(provider, model, at)
+    tariff = own or _tariff(provider, model, at)
     return FREE if tariff is None else tariff.cost(usage)
 
 
-def estimate(*, provider: str, model: str, input_characters: int, max_output_tokens: int | None, at: datetime) -> Decimal:
+def estimate(
+    *, provider: str, model: str, input_characters: int, max_output_tokens: int | None, at: datetime, own: Tariff | None = None
+) -> Decimal:
     """USD that a call will cost at most, before it is made: its input by its characters, its output by its limit.
 
     Where the caller set no limit, 1,000 tokens of output are assumed.
     """
     output_tokens = ASSUMED_OUTPUT_TOKENS if max_output_tokens is None else max_output_tokens
     usage = Usage(input_tokens=tokens.of_characters(input_characters), output_tokens=output_tokens, source="estimate")
-    return cost(provider=provider, model=model, usage=usage, at=at)
+    return cost(provider=provider, model=model, usage=usage, at=at, own=own)
 
 
-def most(*, provider: str, model: str, input_tokens: int, output_tokens: int, at: datetime, audio: bool = True) -> Decimal:
+def most(
+    *, provider: str, model: str, input_tokens: int, output_tokens: int, at: datetime, audio: bool = True, own: Tariff | None = None
+) -> Decimal:
     """USD that so many tokens cost at the very most, however they are made up; `Decimal(0)` when the model has no known price.
 
     Without `audio` none of them is sound, which is many times as dear as text.
@@ -56,7 +62,7 @@ def most(*, provider: str, model: str, input_tokens: int, output_tokens: int, at
     >>> most(provider="openai", model="gpt-4o-mini", input_tokens=1_000, output_tokens=100, at=datetime(2026, 1, 1, tzinfo=UTC))
     Decimal('0.00021000')
     """
-    tariff = _tariff(provider, model, at)
+    tariff = own or _tariff(provider, model, at)
     return FREE if tariff is None else tariff.most(input_tokens, output_tokens, audio=audio)
 
 
