@@ -84,7 +84,7 @@ def use_of(limit: Limit, meter: Meter) -> Use:
 
 def events_of(limit: Limit) -> list[LimitEvent]:
     """When it came to 80 and to 100 per cent, the last 50, newest first."""
-    return list(LimitEvent.objects.within(limit.tenant_id).filter(limit=limit).order_by("-at")[:SHOWN_EVENTS])
+    return list(LimitEvent.objects.within(limit.tenant_id).filter(limit=limit)[:SHOWN_EVENTS])
 
 
 def _record(limit: Limit, verb: str, by: Principal) -> None:

@@ -1,6 +1,8 @@
 """The functions that give out slices of limits, and that take them back from the dead.
 
 All of them lock in one order: the process, then meters by (tenant, limit, subject), then leases. So nobody waits for each other in a ring.
+
+They stand here as they are today; a migration that changes one of them makes it anew.
 """
 
 # What a process says is absolute (`total` spent, `keep` held), never a difference: should an answer be lost on its way, the next
@@ -127,12 +129,14 @@ BEGIN
                 reached := 80;
             END IF;
             IF reached > meter.reached THEN
-                meter.reached := reached;
+                -- Whoever comes to 100 in one leap has come past 80: whoever waits for that word is not left waiting.
                 INSERT INTO public.metering_limitevent (tenant_id, id, limit_id, subject, starts_at, percent, at, spent, amount)
-                VALUES (
-                    ask.tenant_id, gen_random_uuid(), ask.limit_id, ask.subject, meter.starts_at, reached, moment, meter.spent, rule.amount
-                )
+                SELECT
+                    ask.tenant_id, gen_random_uuid(), ask.limit_id, ask.subject, meter.starts_at, step, moment, meter.spent, rule.amount
+                FROM unnest(ARRAY[80, 100]) AS step
+                WHERE step > meter.reached AND step <= reached
                 ON CONFLICT DO NOTHING;
+                meter.reached := reached;
             ELSE
                 reached := NULL;
             END IF;

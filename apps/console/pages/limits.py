@@ -164,7 +164,7 @@ def index(request: TenantRequest) -> HttpResponse:
         return export("limits", EXPORT, found.order_by("created_at"))
     listing = Listing.of(request, found, columns=COLUMNS, search=("subject_id", "key_name", "metric", "period"), sort="-used")
     furthest = _furthest(request.tenant, listing.rows, now)
-    recent = list(LimitEvent.objects.within(request.tenant).select_related("limit").order_by("-at")[:RECENT_EVENTS])
+    recent = list(LimitEvent.objects.within(request.tenant).select_related("limit")[:RECENT_EVENTS])
     names = _names(request.tenant, [*listing.rows, *(event.limit for event in recent)], [*furthest.values(), *recent])
     uses = {limit.id: Gauge.of(limit, limiting.use_of(limit, furthest[limit.id]), names) for limit in listing.rows if limit.id in furthest}
     words = {

@@ -158,15 +158,62 @@ async def test_the_window_turns_over_under_a_process_that_holds_a_slice(limits, 
     assert [await passes(limits, acme) for _ in range(3)] == [True, True, False]
 
 
-async def test_eighty_and_a_hundred_per_cent_are_told_once(limits, acme, limit, look):
+@pytest.fixture
+def told(look):
+    """What was told of a limit, in order: the window, and how many per cent."""
+
+    def events(made):
+        return look("SELECT starts_at, percent FROM metering_limitevent WHERE limit_id = %s ORDER BY at, percent", made.id)
+
+    return events
+
+
+async def test_eighty_and_a_hundred_per_cent_are_told_in_turn_and_once(limits, acme, limit, told):
     made = await limit(acme, amount=10)
-    for _ in range(15):
-        await passes(limits, acme)
+
+    async def after(calls):
+        assert [await passes(limits, acme) for _ in range(calls)] == [True] * calls
+        await limits.stop()
+        percents = [event.percent for event in told(made)]
+        await limits.start()
+        return percents
+
+    assert await after(7) == []
+    assert await after(1) == [80]
+    assert await after(1) == [80]
+    assert await after(1) == [80, 100]
+    for _ in range(5):
+        assert not await passes(limits, acme)
+    assert await after(0) == [80, 100]
+
+
+@pytest.mark.parametrize(("metric", "period", "used"), [("tokens", "minute", 10), ("tokens", "minute", 25), ("money", "day", 10)])
+async def test_a_leap_past_both_is_told_as_both(limits, acme, limit, told, metric, period, used):
+    made = await limit(acme, metric=metric, period=period, amount=10)
+    (await hold(limits, acme, tokens=10, money="10")).settle(tokens=used, cost=Decimal(used))
     await limits.stop()
-    assert [row.percent for row in look("SELECT percent FROM metering_limitevent WHERE limit_id = %s ORDER BY at", made.id)] in (
-        [80, 100],
-        [100],
-    )
+    assert [event.percent for event in told(made)] == [80, 100]
+
+
+async def test_what_is_left_over_and_too_little_is_as_good_as_spent(limits, acme, limit, told):
+    made = await limit(acme, metric="money", period="day", amount=10)
+    assert await passes(limits, acme, money="7")
+    assert not await passes(limits, acme, money="4")
+    await limits.stop()
+    assert [event.percent for event in told(made)] == [80, 100]
+
+
+async def test_each_window_tells_anew(ledger, house, acme, limit, told):
+    clock = [datetime(2030, 5, 6, 12, tzinfo=UTC)]
+    limits = Limits(lambda: ledger.process_id, at=lambda: clock[0])
+    made = await limit(acme, metric="money", period="day", amount=10)
+    for day, costs in ((6, ("8", "2")), (7, ("9",)), (8, ("10",))):
+        clock[0] = datetime(2030, 5, day, 12, tzinfo=UTC)
+        for cost in costs:
+            await limits.start()
+            assert await passes(limits, acme, money=cost)
+            await limits.stop()
+    assert [(event.starts_at.day, event.percent) for event in told(made)] == [(6, 80), (6, 100), (7, 80), (8, 80), (8, 100)]
 
 
 async def test_more_is_allowed_as_soon_as_the_limit_is_raised(limits, acme, limit):

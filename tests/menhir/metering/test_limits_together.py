@@ -66,6 +66,42 @@ async def test_a_budget_is_never_passed_by_twenty_processes_and_equals_the_ledge
     assert look("SELECT spent, leased FROM metering_meter WHERE limit_id = %s", made.id) == [(ledger.cost, 0)]
 
 
+async def test_two_processes_tell_of_eighty_and_a_hundred_per_cent_once_and_in_turn(acme, limit, spenders, look):
+    made = await limit(acme, amount=10, period="hour")
+    two = await spenders(2)
+
+    async def told(wanted):
+        """What was told, once everything is reported, which each does once a second."""
+        async with asyncio.timeout(20):
+            while look("SELECT spent FROM metering_meter WHERE limit_id = %s", made.id)[0].spent < wanted:
+                await asyncio.sleep(0.05)
+        return [row.percent for row in look("SELECT percent FROM metering_limitevent WHERE limit_id = %s ORDER BY at, percent", made.id)]
+
+    async def call(*counts):
+        results = [await two.tell(number, do="call", tenant=str(acme.id), n=n) for number, n in enumerate(counts)]
+        assert [result["passed"] for result in results] == list(counts)
+
+    await call(3, 4)
+    assert await told(7) == []
+    await call(0, 1)
+    assert await told(8) == [80]
+    await call(1, 1)
+    assert await told(10) == [80, 100]
+    assert total(await two.every(do="call", tenant=str(acme.id), n=5)) == 0
+    await two.every(do="stop")
+    assert await told(10) == [80, 100]
+
+
+async def test_two_processes_leap_past_both_together(acme, limit, spenders, look):
+    made = await limit(acme, metric="tokens", amount=10, period="hour")
+    two = await spenders(2)
+    results = await two.every(do="call", tenant=str(acme.id), n=1, tokens=5, used=5)
+    assert total(results) == 2
+    await two.every(do="stop")
+    told = look("SELECT percent FROM metering_limitevent WHERE limit_id = %s ORDER BY at, percent", made.id)
+    assert [row.percent for row in told] == [80, 100]
+
+
 async def test_what_a_killed_process_held_comes_back(acme, limit, spenders, look):
     requests = await limit(acme, amount=100, period="hour")
     slots = await limit(acme, metric="parallel", period="", amount=10)

@@ -212,7 +212,7 @@ class Lease(TenantModel):
 
 
 class LimitEvent(TenantModel):
-    """A limit came to 80 or 100 per cent: once for each limit, subject and window."""
+    """A limit came to 80 or 100 per cent: once for each limit, subject and window. What leaps past both has both."""
 
     limit = TenantForeignKey(Limit, on_delete=models.CASCADE, related_name="events", verbose_name=_("limit"))
     subject = models.TextField(_("whose"), blank=True)
@@ -225,7 +225,7 @@ class LimitEvent(TenantModel):
     class Meta:
         verbose_name = _("limit reached")
         verbose_name_plural = _("limits reached")
-        ordering = ["-at"]
+        ordering = ["-at", "-percent"]
         constraints = [
             models.UniqueConstraint(fields=["tenant", "limit", "subject", "starts_at", "percent"], name="metering_limitevent_once")
         ]
