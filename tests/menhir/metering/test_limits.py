@@ -149,6 +149,46 @@ async def test_a_window_begins_with_the_first_call_and_turns_over_without_a_job(
     assert look("SELECT spent, leased FROM metering_meter WHERE limit_id = %s", budget.id) == [(Decimal("0.1"), 0)]
 
 
+@pytest.mark.parametrize(
+    ("period", "first", "begins", "ends"),
+    [
+        ("day", datetime(2030, 5, 6, 7, 8, 9, tzinfo=UTC), datetime(2030, 5, 6, tzinfo=UTC), datetime(2030, 5, 7, tzinfo=UTC)),
+        ("day", datetime(2030, 12, 31, tzinfo=UTC), datetime(2030, 12, 31, tzinfo=UTC), datetime(2031, 1, 1, tzinfo=UTC)),
+        ("month", datetime(2030, 5, 31, 23, 0, tzinfo=UTC), datetime(2030, 5, 1, tzinfo=UTC), datetime(2030, 6, 1, tzinfo=UTC)),
+        ("month", datetime(2028, 2, 29, 12, tzinfo=UTC), datetime(2028, 2, 1, tzinfo=UTC), datetime(2028, 3, 1, tzinfo=UTC)),
+        ("month", datetime(2030, 12, 2, tzinfo=UTC), datetime(2030, 12, 1, tzinfo=UTC), datetime(2031, 1, 1, tzinfo=UTC)),
+    ],
+)
+async def test_a_budget_lasts_to_the_end_of_its_day_or_month(ledger, house, acme, limit, look, period, first, begins, ends):
+    clock = [first]
+    limits = Limits(lambda: ledger.process_id, at=lambda: clock[0])
+    budget = await limit(acme, metric="money", period=period, amount="1")
+
+    async def pays(at, money):
+        clock[0] = at
+        await limits.start()
+        passed = await passes(limits, acme, money=money)
+        await limits.stop()
+        return passed
+
+    def meter():
+        (row,) = look("SELECT starts_at, ends_at, spent, leased FROM metering_meter WHERE limit_id = %s", budget.id)
+        return tuple(row)
+
+    assert await pays(first, "0.7")
+    assert meter() == (begins, ends, Decimal("0.7"), 0)
+    last = ends - timedelta(seconds=30)
+    assert not await pays(last, "0.4")
+    assert await pays(last, "0.3")
+    assert meter() == (begins, ends, 1, 0)
+    assert await pays(ends, "1")
+    next_ends = (
+        datetime(ends.year + ends.month // 12, ends.month % 12 + 1, 1, tzinfo=UTC) if period == "month" else ends + timedelta(days=1)
+    )
+    assert meter() == (ends, next_ends, 1, 0)
+    assert not await pays(next_ends - timedelta(seconds=30), "0.000001")
+
+
 async def test_the_window_turns_over_under_a_process_that_holds_a_slice(limits, acme, limit, look):
     made = await limit(acme, amount=2)
     assert [await passes(limits, acme) for _ in range(3)] == [True, True, False]
