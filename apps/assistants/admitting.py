@@ -16,13 +16,17 @@ MOST_ISSUERS = 50
 def put_issuer(issuer: TokenIssuer, given: Mapping[str, Any], *, secret: str, by: Principal) -> None:
     """Write what is said of an issuer; a shared secret that is left out stays as it is while no other key is given.
 
+    A new one of whom nothing is said about `user_prefix` gets one that keeps its users apart.
     Raises Invalid, naming the field, or Conflict.
     """
     made = issuer._state.adding  # noqa: SLF001 - Django's documented door to whether a row is there already
     if made and TokenIssuer.objects.within(issuer.tenant_id).count() >= MOST_ISSUERS:
         raise Conflict(f"A tenant has at most {MOST_ISSUERS} token issuers.")
     for name, value in given.items():
-        setattr(issuer, name, value)
+        if name != "user_prefix" or value is not None:
+            setattr(issuer, name, value)
+    if made and given.get("user_prefix") is None:
+        issuer.user_prefix = issuer.prefix_apart()
     if secret or issuer.keys or issuer.keys_url:
         issuer.set_secret(secret)
     issuer.keep()

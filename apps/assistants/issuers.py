@@ -15,7 +15,13 @@ from menhir.errors import NotFound
 from menhir.tenancy.fields import Strict, storable
 from menhir.tenancy.http import TenantRequest, in_tenant, needs
 from menhir.tenancy.models import TokenIssuer
-from menhir.tenancy.models.issuer import LONGEST_LEEWAY_SECONDS, MOST_KEY_CHARACTERS, MOST_SECRET_CHARACTERS, YEAR_SECONDS
+from menhir.tenancy.models.issuer import (
+    LONGEST_LEEWAY_SECONDS,
+    MOST_KEY_CHARACTERS,
+    MOST_PREFIX_CHARACTERS,
+    MOST_SECRET_CHARACTERS,
+    YEAR_SECONDS,
+)
 
 KEYS: Final = needs("keys:write")
 
@@ -42,6 +48,8 @@ class TokenIssuerIn(Strict):
     keys_url: Annotated[str, Field(max_length=500), AfterValidator(storable)] = ""
     secret: Annotated[str, Field(max_length=MOST_SECRET_CHARACTERS), AfterValidator(storable)] = ""
     user_claim: Claim = "sub"
+    user_prefix: Annotated[str, Field(max_length=MOST_PREFIX_CHARACTERS), AfterValidator(storable)] | None = None
+    """When left out, what keeps a new issuer's users apart from those of others; it stays for one that is there."""
     scope_claim: Claim = ""
     scope_value: Claim = "inference"
     models_claim: Claim = ""
@@ -61,6 +69,7 @@ class TokenIssuerOut(Schema):
     keys_url: str
     has_secret: bool
     user_claim: str
+    user_prefix: str
     scope_claim: str
     scope_value: str
     models_claim: str

@@ -10,16 +10,19 @@ import json
 import time
 from collections.abc import Iterator
 from datetime import timedelta
+from decimal import Decimal
 from ipaddress import ip_network
+from typing import Any
 
 import jwt
 import pytest
 from assistants.conftest import Company
 from assistants.test_admission import ask, error
-from django.test import override_settings
+from django.test import Client, override_settings
 from openai import OpenAI
 
 from menhir.audit.models import Entry
+from menhir.metering.limits.models import Limit
 from menhir.metering.models import Call
 from menhir.tenancy import tokens
 from menhir.tenancy.jwks import KeysUnavailable, RemoteKeys
@@ -220,6 +223,76 @@ def test_the_principal_names_the_user(acmes: Company, signer: SigningKey):
     who = _verify(acmes, signer.token(iss=ISS, aud=audience(acmes.person), sub=42))
     assert (who.kind, who.id, who.name, who.unit) == ("end_user", issuer.id, "42", "42")
     assert (who.tenant_id, who.scopes, who.key_id, who.user_id) == (acmes.tenant.id, {"inference"}, None, None)
+
+
+@pytest.fixture
+def once(acmes: Company) -> None:
+    """Each user of Acme's may make one call an hour."""
+    with tenant_transaction(acmes.tenant):
+        Limit.set(acmes.tenant, subject="user", metric="requests", period="hour", amount=Decimal(1))
+
+
+def _called(company: Company, token: str, **said: str) -> int:
+    status, body = ask(company, "POST", CHAT, {**QUESTION, **said}, key=token)[:2]
+    assert status in {200, 429}
+    assert status == 200 or body["error"]["code"] == "rate_limit_exceeded"
+    return status
+
+
+def _units(company: Company) -> set[str | None]:
+    with tenant_transaction(company.tenant):
+        return set(Call.objects.within(company.tenant).values_list("unit", flat=True))
+
+
+@pytest.mark.usefixtures("once")
+def test_each_end_user_has_limits_of_his_own_and_cannot_call_himself_another(acmes: Company, signer: SigningKey):
+    accept(acmes.person, keys=signer.pem)
+    anna, bert = (signer.token(iss=ISS, aud=audience(acmes.person), sub=name) for name in ("anna", "bert"))
+    assert [_called(acmes, anna), _called(acmes, anna)] == [200, 429]
+    assert _called(acmes, anna, user="somebody", safety_identifier="else") == 429
+    assert [_called(acmes, bert, user="anna"), _called(acmes, bert)] == [200, 429]
+    assert _units(acmes) == {"anna", "bert"}
+
+
+@pytest.mark.usefixtures("once")
+def test_two_issuers_may_give_one_name_to_two_people(acmes: Company, signer: SigningKey):
+    api = acmes.person.api("keys:write")
+    said = {"algorithms": ["RS256"], "keys": signer.pem}
+    partners = "https://partners.example.com/"
+    made = [
+        _post(api, "POST", "", **said, name=name, issuer=issuer, **more)
+        for name, issuer, more in (("Staff", ISS, {}), ("Partners", partners, {}), ("Partners' app", partners, {"audience": "app"}))
+    ]
+    assert [issuer["user_prefix"] for issuer in made] == ["", "partners:", "partners:"]
+    ours, theirs = (signer.token(iss=issuer, aud=audience(acmes.person), sub="anna") for issuer in (ISS, partners))
+    assert [_called(acmes, ours), _called(acmes, ours)] == [200, 429]
+    assert [_called(acmes, theirs), _called(acmes, theirs)] == [200, 429]
+    assert _units(acmes) == {"anna", "partners:anna"}
+    # A program that names a user means the same one, and whoever comes by another door of the same issuer is the same one.
+    key = acmes.person.key("inference")
+    assert [_called(acmes, key, user=name) for name in ("anna", "partners:anna", "carol")] == [429, 429, 200]
+    # What is said of an issuer anew, without a word about this, leaves it as it is; said, it makes one of the two.
+    assert _post(api, "PUT", f"/{made[1]['id']}", **said, name="Partners", issuer=partners)["user_prefix"] == "partners:"
+    assert _post(api, "PUT", f"/{made[1]['id']}", **said, name="Partners", issuer=partners, user_prefix="")["user_prefix"] == ""
+    bert = [signer.token(iss=issuer, aud=audience(acmes.person), sub="bert") for issuer in (ISS, partners)]
+    until = time.monotonic() + 5
+    while _verify(acmes, bert[1]).unit != "bert":
+        assert time.monotonic() < until
+    assert [_called(acmes, token) for token in bert] == [200, 429]
+
+
+def test_a_name_that_is_too_long_with_its_prefix_is_refused(acmes: Company, signer: SigningKey):
+    accept(acmes.person, keys=signer.pem, user_prefix="partners:")
+    said = {"iss": ISS, "aud": audience(acmes.person)}
+    assert _verify(acmes, signer.token(**said, sub="x" * 247)).unit == "partners:" + "x" * 247
+    assert error(ask(acmes, "POST", CHAT, QUESTION, key=signer.token(**said, sub="x" * 248)), 401)["code"] == "invalid_token"
+
+
+def _post(api: Client, method: str, path: str, **body: object) -> dict[str, Any]:
+    answer = api.generic(method, f"/api/v1/token-issuers{path}", json.dumps(body), content_type="application/json")
+    assert answer.status_code in {200, 201}, answer.content
+    found: dict[str, Any] = answer.json()
+    return found
 
 
 def test_an_issuer_that_is_deleted_admits_nobody_within_a_second(acmes: Company, signer: SigningKey):

@@ -26,7 +26,7 @@ from menhir.tenancy.models import Tenant, TokenIssuer
 from menhir.tenancy.models.issuer import ALGORITHMS, MOST_KEY_CHARACTERS, MOST_SECRET_CHARACTERS, audience_of
 
 PLAIN = ("name", "issuer", "audience")
-READING = ("user_claim", "scope_claim", "scope_value", "models_claim", "leeway_seconds", "longest_lifetime_seconds")
+READING = ("user_claim", "user_prefix", "scope_claim", "scope_value", "models_claim", "leeway_seconds", "longest_lifetime_seconds")
 SAID = (*PLAIN, "algorithms", "keys_url", "keys", *READING)
 COLUMNS = [
     Column("name", gettext_lazy("Name"), ("name",)),
@@ -56,6 +56,7 @@ class IssuerForm(forms.Form):
 
     def __init__(self, data: Any, *, tenant: Tenant, issuer: TokenIssuer | None = None) -> None:
         super().__init__(data, initial={name: getattr(issuer, name) for name in SAID} if issuer is not None else None)
+        self._is_new = issuer is None
         fields: Any = fields_for_model(TokenIssuer, fields=[*PLAIN, "keys_url", "keys", *READING])
         fields["audience"].widget.attrs["placeholder"] = audience_of(tenant)
         fields["keys"].max_length = MOST_KEY_CHARACTERS
@@ -83,8 +84,9 @@ class IssuerForm(forms.Form):
 
     @property
     def said(self) -> dict[str, Any]:
-        """What was filled in, beside the secret."""
-        return {name: value for name, value in self.cleaned_data.items() if name != "secret"}
+        """What was filled in, beside the secret; of a new issuer an empty prefix is for the platform to fill."""
+        said = {name: value for name, value in self.cleaned_data.items() if name != "secret"}
+        return {**said, "user_prefix": said["user_prefix"] or None} if self._is_new else said
 
 
 @require_GET

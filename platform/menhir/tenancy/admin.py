@@ -257,4 +257,6 @@ class TokenIssuerAdmin(OfTenant):
         """Seal what was typed."""
         if secret := form.cleaned_data.get("secret"):
             obj.set_secret(secret)
+        if not change:
+            obj.user_prefix = obj.user_prefix or obj.prefix_apart()
         obj.keep()

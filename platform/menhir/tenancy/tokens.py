@@ -85,6 +85,7 @@ class Issuer:
     algorithms: tuple[str, ...]
     keys: KeySet | RemoteKeys | str
     user_claim: str
+    user_prefix: str
     scope_claim: str
     scope_value: str
     models_claim: str
@@ -197,6 +198,7 @@ def _compiled(row: Any) -> Issuer:
         algorithms=tuple(row.algorithms),
         keys=keys,
         user_claim=row.user_claim,
+        user_prefix=row.user_prefix,
         scope_claim=row.scope_claim,
         scope_value=row.scope_value,
         models_claim=row.models_claim,
@@ -253,13 +255,14 @@ def _judge(token: str, issuer: Issuer, key: Any) -> _Verified:
 def _principal(issuer: Issuer, claims: Mapping[str, Any]) -> Principal:
     user = claims.get(issuer.user_claim)
     name = str(user) if isinstance(user, str | int) and not isinstance(user, bool) else ""
-    if not 0 < len(name) <= MOST_USER_CHARACTERS or not name.isprintable():
+    unit = issuer.user_prefix + name
+    if not name or len(unit) > MOST_USER_CHARACTERS or not name.isprintable():
         raise InvalidToken(f"The token names no user in its claim `{issuer.user_claim}`.")
     scopes = frozenset({INFERENCE})
     if issuer.scope_claim and issuer.scope_value not in _words(claims.get(issuer.scope_claim)):
         scopes = frozenset()
     models = frozenset(_words(claims.get(issuer.models_claim))[:MOST_MODELS]) if issuer.models_claim else None
-    return Principal(issuer.tenant_id, issuer.tenant_slug, "end_user", issuer.id, name, None, scopes, name, models)
+    return Principal(issuer.tenant_id, issuer.tenant_slug, "end_user", issuer.id, name, None, scopes, unit, models)
 
 
 def _words(claim: object) -> list[str]:

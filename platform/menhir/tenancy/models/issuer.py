@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import count
 from typing import ClassVar
 
 from django.conf import settings
@@ -10,6 +11,7 @@ from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import IntegrityError, models, transaction
 from django.utils import timezone
+from django.utils.text import slugify
 from django.utils.translation import gettext_lazy as _
 
 from menhir.errors import Conflict, Invalid
@@ -23,6 +25,7 @@ ALGORITHMS = (*ASYMMETRIC, SHARED)
 AUDIENCE_PREFIX = "menhir:"
 PURPOSE = "menhir.tenancy.issuer"
 LONGEST_LEEWAY_SECONDS = 120
+MOST_PREFIX_CHARACTERS = 40
 MOST_KEY_CHARACTERS = 64 * 1024
 LEAST_SECRET_CHARACTERS, MOST_SECRET_CHARACTERS = 32, 1024
 YEAR_SECONDS = 366 * 24 * 3600
@@ -51,6 +54,13 @@ class TokenIssuer(HotModel):
     keys_url = models.CharField(_("URL of the keys"), max_length=500, blank=True, help_text=_("Of a JWKS document, with https."))
     sealed = sealing.SealedField(_("sealed secret"), purpose=PURPOSE, null=True, blank=True, editable=False)
     user_claim = models.CharField(_("claim that names the user"), max_length=80, default="sub")
+    user_prefix = models.CharField(
+        _("put before its users' names"),
+        max_length=MOST_PREFIX_CHARACTERS,
+        blank=True,
+        default="",
+        help_text=_("So that equal names of two issuers are two users; empty: who has the same name is the same user."),
+    )
     scope_claim = models.CharField(
         _("claim that holds scopes"), max_length=80, blank=True, help_text=_("Empty: each of its tokens may call models.")
     )
@@ -98,6 +108,22 @@ class TokenIssuer(HotModel):
         except IntegrityError as e:
             raise Conflict("There is one with this issuer and this audience already.", param="issuer") from e
 
+    def prefix_apart(self) -> str:
+        """What keeps its users apart from those of the tenant's other issuers.
+
+        Nothing for the first one, whose users go by their plain names; what its sibling has, where another audience of the same issuer is
+        accepted already, for they are the same people.
+        """
+        others = list(TokenIssuer.objects.within(self.tenant_id).exclude(id=self.id).order_by("created_at", "id"))
+        if not others:
+            return ""
+        sibling = next((other for other in others if other.issuer == self.issuer), None)
+        if sibling is not None:
+            return str(sibling.user_prefix)
+        taken = {other.user_prefix for other in others}
+        word = slugify(self.name)[: MOST_PREFIX_CHARACTERS - 4] or "issuer"
+        return next(prefix for number in count(1) if (prefix := f"{word}{number if number > 1 else ''}:") not in taken)
+
     def check_sense(self, *, has_secret: bool) -> None:
         """Raise Invalid, naming the field, unless tokens can be judged by it without a doubt."""
         if not self.name.strip():
@@ -106,6 +132,8 @@ class TokenIssuer(HotModel):
             raise Invalid("Give what its tokens say in `iss`.", param="issuer")
         if not self.user_claim:
             raise Invalid("Name the claim that names the user.", param="user_claim")
+        if not self.user_prefix.isprintable():
+            raise Invalid("Use characters that can be printed.", param="user_prefix")
         if self.audience.startswith(AUDIENCE_PREFIX) and self.audience != audience_of(self.tenant):
             raise Invalid(
                 f"An audience that begins with `{AUDIENCE_PREFIX}` names a tenant: yours is {audience_of(self.tenant)}.", param="audience"
