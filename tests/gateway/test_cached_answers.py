@@ -45,6 +45,7 @@ async def test_the_same_question_is_asked_once(alice, bob, kept, upstream):
     row = ledger_row(second.id)
     assert (row["outcome"], row["status"], row["provider"], row["cost"], row["input_tokens"]) == ("completed", 200, "cache", 0, 0)
     assert (row["user_id"], row["route"], row["stream"], row["estimate"]) == (bob.user.id, kept, False, 0)
+    assert row["unit"] == str(bob.user.id)
     assert ledger_row(first.id)["cost"] > 0
 
 

@@ -68,6 +68,19 @@ def test_the_short_way_says_what_the_long_way_said(ask, alice, upstream, superus
     assert sorted(found) == [("cache", False, 0, 0, True)] * 2 + [("cache", True, 0, 0, True)] * 4
 
 
+def test_hits_say_whose_they_were_by_the_short_way_and_by_the_long(ask, alice, superuser):
+    key = alice.key()
+    for user in ("ada", "bert"):
+        for _ in range(3):
+            ask(key, ASKED[:-1] + b', "user": "%s"}' % user.encode())
+    assert ways(alice) == 2
+    with psycopg.connect(superuser, autocommit=True) as connection:
+        rows = "SELECT c.unit, s.provider FROM metering_call c JOIN metering_settlement s USING (tenant_id, opened_at, id) WHERE tenant_id = %s"
+        found = eventually(lambda: len(rows_ := connection.execute(rows, [alice.tenant.id]).fetchall()) == 6 and rows_, what="six calls")
+    assert sorted(unit for unit, _provider in found) == ["ada"] * 3 + ["bert"] * 3
+    assert sorted(provider for _unit, provider in found).count("cache") == 5
+
+
 def test_it_is_its_callers_alone(ask, alice, bob, mallory, upstream):
     key = alice.key()
     for _ in range(3):

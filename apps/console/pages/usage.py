@@ -14,16 +14,19 @@ from django.utils.translation import gettext, gettext_lazy, ngettext
 from django.views.decorators.http import require_GET
 
 from apps.console import charts
+from apps.console.groupings import GROUPINGS
 from apps.console.listing import as_csv, wants_csv
 from apps.console.snippets import ApiCall
-from apps.console.templatetags.look import NOTHING, grouped, usd
+from apps.console.templatetags.look import grouped, usd
 from menhir.metering import usage
-from menhir.metering.usage import Dimension, Group, Summary, Used
+from menhir.metering.usage import Dimension, Summary, Used
 from menhir.tenancy.http import TenantRequest, needs_role
+from menhir.tenancy.models import Tenant
 
 DEFAULT_DAYS = 30
 STRETCHES = (7, 30, 90)
-BY: dict[Dimension, Any] = {"day": gettext_lazy("by day"), "model": gettext_lazy("by model"), "key": gettext_lazy("by key")}
+MOST_LINES = 200
+"""Of users there may be thousands: the page shows the dearest, the file has them all."""
 CSV_HEADS = [
     *("calls", "errors", "cancelled", "unsettled", "unpriced"),
     *("input_tokens", "cached_input_tokens", "output_tokens", "reasoning_tokens", "cost_usd"),
@@ -79,10 +82,11 @@ MEASURES = {
 def page(request: TenantRequest) -> HttpResponse:
     """A stretch of days: `?from=2026-01-01&to=2026-01-31&by=model&measure=calls`."""
     first_day, last_day = stretch(request.GET.get("from", ""), request.GET.get("to", ""), today=datetime.now(UTC).date())
-    by: Dimension = next((name for name in BY if name == request.GET.get("by")), "day")
+    by: Dimension = next((name for name in GROUPINGS if name == request.GET.get("by")), "day")
     summary = usage.summary(request.tenant, first_day=first_day, last_day=last_day, group_by=[by])
+    lines = _lines(request.tenant, summary, by)
     if wants_csv(request):
-        rows = [[name, *_sums(used)] for name, used in _lines(summary, by)]
+        rows = [[name, *_sums(used)] for name, used in lines]
         return as_csv(f"usage-{first_day}-{last_day}-by-{by}", [by, *CSV_HEADS], rows)
     days = summary if by == "day" else usage.summary(request.tenant, first_day=first_day, last_day=last_day)
     measure = MEASURES.get(request.GET.get("measure", ""), MEASURES["cost"])
@@ -95,9 +99,11 @@ def page(request: TenantRequest) -> HttpResponse:
         "finding": finding(measure, days, chart),
         "measure": measure,
         "measures": [(one, _address(query, measure=one.key)) for one in MEASURES.values()],
-        "groupings": [(name, title, _address(query, by=name)) for name, title in BY.items()],
+        "groupings": [(name, one.title, _address(query, by=name)) for name, one in GROUPINGS.items()],
         "by": by,
-        "lines": _lines(summary, by),
+        "head": GROUPINGS[by].head,
+        "lines": lines if by == "day" else lines[:MOST_LINES],
+        "left_out": 0 if by == "day" else max(0, len(lines) - MOST_LINES),
         "total": summary.total,
         "first_day": first_day,
         "last_day": last_day,
@@ -145,17 +151,11 @@ def finding(measure: Measure, days: Summary, chart: charts.BarChart) -> str:
     return gettext("%(measure)s: %(total)s in %(n)d days, most on %(day)s (%(most)s)") % words
 
 
-def _lines(summary: Summary, by: Dimension) -> list[tuple[str, Used]]:
+def _lines(tenant: Tenant, summary: Summary, by: Dimension) -> list[tuple[str, Used]]:
     if by == "day":
         return [(str(day), used) for day, used in reversed(summary.by_day())]
-    names = {"model": lambda group: group.model, "key": _key_name}[by]
-    return sorted(((names(group) or NOTHING, group.used) for group in summary.groups), key=lambda line: (-line[1].cost, -line[1].calls))
-
-
-def _key_name(group: Group) -> str:
-    if group.key_id is None:
-        return gettext("people and the platform itself")
-    return group.key or gettext("a key that is gone")
+    named = GROUPINGS[by].naming(tenant, summary.groups)
+    return sorted(((named(group), group.used) for group in summary.groups), key=lambda line: (-line[1].cost, -line[1].calls))
 
 
 def _sums(used: Used) -> list[Any]:

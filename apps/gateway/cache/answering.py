@@ -19,6 +19,7 @@ from apps.gateway.cache.key import key_of
 from apps.gateway.cache.recording import OK, ChatRecording, events_of
 from apps.gateway.errors import UpstreamBusy, UpstreamDown, UpstreamError
 from apps.gateway.hangup import HungUp
+from apps.gateway.holding import user_of
 from apps.gateway.measuring import measure
 from apps.gateway.settle import Tally
 from apps.gateway.sse import data_of
@@ -235,6 +236,7 @@ def note(call: Call, route: ResolvedRoute) -> None:
             stream=call.stream,
             upstream_model=route.targets[0].upstream_model,
             latency_ms=int((time.perf_counter() - call.received) * 1000),
+            unit=user_of(call),
         )
     )
 

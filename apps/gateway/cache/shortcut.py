@@ -19,6 +19,7 @@ import msgspec
 from apps.gateway.cache import exact
 from apps.gateway.cache.answering import STREAM_HEADERS
 from apps.gateway.cache.key import key_of
+from apps.gateway.holding import user_of
 from apps.gateway.wire import DONE_EVENT
 from menhir.metering.ledger import Note, ledger
 from menhir.postgres import hot
@@ -55,6 +56,8 @@ class Shortcut(msgspec.Struct, frozen=True):
     route: str
     upstream_model: str
     headers: tuple[tuple[bytes, bytes], ...]
+    unit: str | None = None
+    """Whose call it is: the bytes say it, or the caller's token."""
 
 
 _known: dict[UUID, OrderedDict[Place, Shortcut]] = {}
@@ -105,6 +108,7 @@ async def tell(shortcut: Shortcut, kept: Kept, who: Principal, respond: Respond,
             stream=shortcut.stream,
             upstream_model=shortcut.upstream_model,
             latency_ms=int(elapsed * 1000),
+            unit=shortcut.unit,
         )
     )
     calls.finished(
@@ -147,6 +151,7 @@ def learn(call: Call, *, since: int) -> None:
             (b"x-menhir-cost", b"0"),
             (b"x-menhir-cache", b"hit"),
         ),
+        unit=user_of(call),
     )
     if len(known) > MOST:
         known.popitem(last=False)

@@ -41,12 +41,17 @@ class GroupOut(UsedOut):
     model: str | None
     key_id: UUID | None
     key: str | None
+    user: str | None
+    route: str | None
+    provider: str | None
+    assistant_id: UUID | None
+    prompt_version_id: UUID | None
 
     @classmethod
     def of(cls, group: usage.Group) -> GroupOut:
         """Lay the group and its sums side by side."""
         sums = {name: getattr(group.used, name) for name in UsedOut.model_fields}
-        return cls(day=group.day, model=group.model, key_id=group.key_id, key=group.key, **sums)
+        return cls(**{name: getattr(group, name) for name in cls.model_fields if name not in sums}, **sums)
 
 
 class UsageOut(Schema):
@@ -64,9 +69,12 @@ def get_usage(
     request: TenantRequest,
     first_day: Annotated[date | None, Query(alias="from", description="First day (UTC); 30 days ago when left out")] = None,
     last_day: Annotated[date | None, Query(alias="to", description="Last day (UTC), included; today when left out")] = None,
-    group_by: Annotated[str, Query(description="Any of day, model, key, separated by commas")] = "day",
+    group_by: Annotated[str, Query(description=f"Any of {', '.join(usage.DIMENSIONS)}, separated by commas")] = "day",
 ) -> UsageOut:
-    """Sum up the calls of this tenant by day, model and key, in any combination. At most 366 days at once."""
+    """Sum up the calls of this tenant by day, model, key, user, route, provider, assistant and prompt version, in any combination.
+
+    At most 366 days at once.
+    """
     last_day = last_day or datetime.now(UTC).date()
     first_day = first_day or date.fromordinal(max(1, last_day.toordinal() - DEFAULT_DAYS + 1))
     dimensions = usage.dimensions(group_by)

@@ -46,6 +46,8 @@ class Note(msgspec.Struct, frozen=True, gc=False, rename={"call_id": "id"}):
     stream: bool
     upstream_model: str
     latency_ms: int
+    unit: str | None = None
+    """Whose call it is among the callers of one key."""
 
 
 class Notes:

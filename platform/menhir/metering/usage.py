@@ -18,7 +18,7 @@ from menhir.postgres import sql
 from menhir.tenancy.models import ApiKey, Tenant
 from menhir.tenancy.transaction import id_of
 
-Dimension = Literal["day", "model", "key"]
+Dimension = Literal["day", "model", "key", "user", "route", "provider", "assistant", "prompt_version"]
 DIMENSIONS: tuple[Dimension, ...] = get_args(Dimension)
 BY_DAY: tuple[Dimension, ...] = ("day",)
 MOST_DAYS = 366
@@ -28,7 +28,7 @@ USAGE = sql.load(__package__, "usage")
 
 @dataclass(frozen=True, slots=True)
 class Used:
-    """The calls of one group: of a day, a model, a key, of several of these, or all.
+    """The calls of one group: of a day, a model, a key, a user, …, of several of these, or all.
 
     `errors` are calls that failed or whose process died; `unsettled` are under way; `unpriced` used tokens of a model without a known
     price, so that `cost` (USD, exact) says too little. Tokens are counted as OpenAI does: cached ones are part of the input,
@@ -50,12 +50,21 @@ class Used:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """What the calls of `used` have in common; None for what was not grouped by, and for the key of calls that a person made."""
+    """What the calls of `used` have in common; None for what was not grouped by, and for what a call does not have: the key of one that a
+    person made, the user of one that named nobody, the provider of one that nobody answered. A provider `cache` is no provider's.
+
+    `user` is whose call it was among the callers of one key, or a person's id; `model` is the name that was called, `route` where it led.
+    """
 
     day: date | None
     model: str | None
     key_id: UUID | None
     key: str | None
+    user: str | None
+    route: str | None
+    provider: str | None
+    assistant_id: UUID | None
+    prompt_version_id: UUID | None
     used: Used
 
 
@@ -86,15 +95,13 @@ def summary(tenant: Tenant | UUID, *, first_day: date, last_day: date, group_by:
         "tenant_id": id_of(tenant),
         "since": _midnight(first_day),
         "until": _midnight(last_day + timedelta(days=1)),
-        "by_day": "day" in group_by,
-        "by_model": "model" in group_by,
-        "by_key": "key" in group_by,
+        **{f"by_{dimension}": dimension in group_by for dimension in DIMENSIONS},
     }
     connection.ensure_connection()
     with RawCursor(connection.connection, row_factory=namedtuple_row) as cursor:
         rows: list[Any] = cursor.execute(USAGE.text.encode(), [values[name] for name in USAGE.names]).fetchall()
     names = _names_of_keys(tenant, [row.key_id for row in rows if row.key_id is not None])
-    groups = tuple(Group(row.day, row.model, row.key_id, names.get(row.key_id), _used(row)) for row in rows if not row.total)
+    groups = tuple(_group(row, names) for row in rows if not row.total)
     total = next((_used(row) for row in rows if row.total), Used())
     return Summary(first_day, last_day, groups, total)
 
@@ -113,6 +120,21 @@ def dimensions(wanted: str) -> tuple[Dimension, ...]:
 
 def _names_of_keys(tenant: Tenant | UUID, ids: Collection[UUID]) -> dict[UUID, str]:
     return dict(ApiKey.objects.within(tenant).filter(id__in=ids).values_list("id", "name")) if ids else {}
+
+
+def _group(row: Any, names: dict[UUID, str]) -> Group:
+    return Group(
+        day=row.day,
+        model=row.model,
+        key_id=row.key_id,
+        key=names.get(row.key_id),
+        user=row.unit,
+        route=row.route,
+        provider=row.provider,
+        assistant_id=row.assistant_id,
+        prompt_version_id=row.prompt_version_id,
+        used=_used(row),
+    )
 
 
 def _used(row: Any) -> Used:

@@ -11,7 +11,7 @@ import pytest
 
 from menhir.metering import usage
 from menhir.metering.entries import Usage
-from menhir.metering.ledger import Ledger
+from menhir.metering.ledger import Ledger, Note
 from menhir.postgres.ids import uuid7
 from menhir.tenancy.models import ApiKey
 from menhir.tenancy.transaction import tenant_transaction
@@ -113,6 +113,65 @@ def test_grouping_by_model_and_key(used, alice):
     by = {(group["model"], group["key_id"]): group["calls"] for group in groups}
     assert by == {("gpt-4o-mini", str(used)): 2, ("gpt-4o-mini", None): 4, ("o3", None): 1}
     assert all(group["day"] is None for group in groups)
+
+
+@pytest.fixture
+async def told_apart(acme, globex, opening, settlement, days):
+    """Calls of Acme's that differ in one thing each, and one of Globex's that is like the first."""
+    days(NOON.date(), NOON.date())
+    ledger = Ledger()
+    await ledger.start()
+    assistant, version = uuid7(), uuid7()
+
+    async def call(tenant, *, provider="far", cost="1", status=200, **said):
+        opened = opening(tenant.id, opened_at=NOON, **{"route": "small", **said})
+        await ledger.open(opened)
+        await ledger.settle(settlement(opened, provider=provider, cost=Decimal(cost), status=status))
+
+    await call(acme, unit="ada", assistant_id=assistant)
+    await call(acme, unit="ada", cost="2", prompt_version_id=version)
+    await call(acme, unit="bert", provider="near", cost="4", route="big")
+    await call(acme, provider="", cost="0", status=502)
+    who = [acme.id, uuid7(), NOON, NOON, "chat", "m", "small", None, None, None, None, False, "u", 1]
+    ledger.note(Note(*who, unit="ada"))
+    await ledger.noted()
+    await call(globex, unit="ada", assistant_id=assistant, cost="77")
+    await ledger.stop()
+    return assistant, version
+
+
+@pytest.mark.parametrize(
+    ("dimension", "expected"),
+    [
+        ("user", {"ada": (3, "3"), "bert": (1, "4"), None: (1, "0")}),
+        ("route", {"small": (4, "3"), "big": (1, "4")}),
+        ("provider", {"far": (2, "3"), "near": (1, "4"), "cache": (1, "0"), None: (1, "0")}),
+        ("assistant_id", {0: (1, "1"), None: (4, "6")}),
+        ("prompt_version_id", {1: (1, "2"), None: (4, "5")}),
+    ],
+)
+def test_usage_by_who_called_where_it_led_and_who_answered(told_apart, alice, dimension, expected):
+    body = alice.api("usage:read").get(f"/api/v1/usage?from=2026-11-10&to=2026-11-10&group_by={dimension.removesuffix('_id')}").json()
+    found = {group[dimension]: (group["calls"], group["cost"]) for group in body["groups"]}
+    assert found == {str(told_apart[name]) if isinstance(name, int) else name: sums for name, sums in expected.items()}
+    assert (body["total"]["calls"], body["total"]["cost"]) == (5, "7")
+    others = {"day", "model", "key_id", "key", "user", "route", "provider", "assistant_id", "prompt_version_id"} - {dimension}
+    assert all(group[other] is None for group in body["groups"] for other in others)
+
+
+def test_several_at_once_and_nothing_of_acmes_for_mallory(told_apart, alice, bob, mallory):
+    query = "/api/v1/usage?from=2026-11-10&to=2026-11-10&group_by=user,provider"
+    for person in (alice, bob):
+        groups = person.api("usage:read").get(query).json()["groups"]
+        assert {(group["user"], group["provider"]): group["cost"] for group in groups} == {
+            ("ada", "cache"): "0",
+            ("ada", "far"): "3",
+            ("bert", "near"): "4",
+            (None, None): "0",
+        }
+    hers = mallory.api("usage:read").get(query)
+    assert [(group["user"], group["cost"]) for group in hers.json()["groups"]] == [("ada", "77")]
+    assert "bert" not in hers.content.decode()
 
 
 @pytest.mark.parametrize(

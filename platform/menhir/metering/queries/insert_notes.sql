@@ -5,14 +5,15 @@ WITH note AS MATERIALIZED (
     SELECT *
     FROM json_to_recordset($1::json) AS note (
         tenant_id uuid, opened_at timestamptz, id uuid, settled_at timestamptz, operation text, model text, route text, api_key_id uuid,
-        user_id uuid, assistant_id uuid, prompt_version_id uuid, stream boolean, upstream_model text, latency_ms integer
+        user_id uuid, assistant_id uuid, prompt_version_id uuid, stream boolean, upstream_model text, latency_ms integer, unit text
     )
 ), opened AS (
     INSERT INTO metering_call (
-        tenant_id, opened_at, id, process_id, operation, model, route, api_key_id, user_id, assistant_id, prompt_version_id, stream, estimate
+        tenant_id, opened_at, id, process_id, operation, model, route, api_key_id, user_id, assistant_id, prompt_version_id, stream, estimate,
+        unit
     )
     SELECT
-        tenant_id, opened_at, id, $2::uuid, operation, model, route, api_key_id, user_id, assistant_id, prompt_version_id, stream, 0
+        tenant_id, opened_at, id, $2::uuid, operation, model, route, api_key_id, user_id, assistant_id, prompt_version_id, stream, 0, unit
     FROM note
     ON CONFLICT DO NOTHING
 )
