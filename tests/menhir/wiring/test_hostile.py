@@ -273,7 +273,7 @@ def test_who_takes_his_time_between_two_requests_is_not_hung_up_on(server: Serve
     connection = http.client.HTTPConnection(there.hostname, there.port, timeout=10)
     connection.request("GET", "/healthz")
     assert connection.getresponse().read()
-    late = server.loop.time() + SILENT_SECONDS + 1
+    late = server.loop.time() + server.config.timeout_keep_alive - 1
     server.loop.call_soon_threadsafe(lambda: hang_up_on_overdue(server.server_state.connections, now=late))
     connection.request("GET", "/healthz")
     assert connection.getresponse().status == 200
