@@ -280,6 +280,8 @@ def test_models_are_listed_in_anthropics_shape(acmes: Company, globexs: Company)
     assert abs((client.models.retrieve("only-acmes").created_at - datetime.now(UTC)).total_seconds()) < 60
     with pytest.raises(anthropic.NotFoundError):
         client_of(globexs).models.retrieve("only-acmes")
+    with pytest.raises(anthropic.BadRequestError):
+        client.models.list(extra_query={"limit": "000000001" + "9" * 5_000})
 
 
 def test_each_is_served_what_is_theirs(acmes: Company, bob: Person, globexs: Company):

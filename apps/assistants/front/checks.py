@@ -20,7 +20,7 @@ def _input(fields: Fields) -> None:
     given = fields.get("input")
     if not _is_text_or_tokens(given):
         raise MalformedRequest("`input` is required: a text, or a list of texts or of tokens, not empty.", param="input")
-    if fields.get("encoding_format") not in {None, "float", "base64"}:
+    if fields.get("encoding_format") not in (None, "float", "base64"):
         raise MalformedRequest("`encoding_format` is `float` or `base64`.", param="encoding_format")
     dimensions = fields.get("dimensions")
     if dimensions is not None and (type(dimensions) is not int or dimensions < 1):

@@ -132,7 +132,7 @@ def test_the_items_that_led_to_a_response_are_listed_in_pages(acmes: Company):
     page = client.responses.input_items.list(second.id, limit=3)
     assert ([item.id for item in page.data], page.has_more) == ([*reversed(ids)][:3], True)
     assert [item.id for item in page] == [*reversed(ids)]  # the client turns the pages itself
-    for wrong in ({"limit": 0}, {"limit": 101}, {"order": "up"}, {"after": "msg_1"}):
+    for wrong in ({"limit": 0}, {"limit": 101}, {"limit": "9" * 5_000}, {"order": "up"}, {"after": "msg_1"}):
         with pytest.raises(openai.BadRequestError) as refused:
             client.responses.input_items.list(second.id, **wrong)
         assert refused.value.param == next(iter(wrong))

@@ -20,7 +20,7 @@ def prompt_of(fields: Mapping[str, Any]) -> str:
         raise MalformedRequest("This model chats: `prompt` is one text.", param="prompt")
     if fields.get("suffix"):
         raise MalformedRequest("This model chats, and cannot write towards a `suffix`.", param="suffix")
-    if fields.get("best_of") not in {None, 1, fields.get("n") or 1}:
+    if fields.get("best_of") not in (None, 1, fields.get("n") or 1):
         raise MalformedRequest("This model chats, and cannot choose the `best_of` several.", param="best_of")
     return prompt
 

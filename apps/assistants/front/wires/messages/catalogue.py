@@ -21,7 +21,7 @@ def page(names: Sequence[tuple[str, datetime]], query: bytes) -> dict[str, Any]:
     """
     asked = {name: values[-1] for name, values in parse_qs(query.decode("latin-1")).items()}
     limit = asked.get("limit", str(MOST))
-    if not limit.isascii() or not limit.isdigit() or not 1 <= int(limit[:9]) <= MOST:
+    if not limit.isascii() or not limit.isdigit() or len(limit) > len(str(MOST)) or not 1 <= int(limit) <= MOST:
         raise MalformedRequest(f"`limit` is a number from 1 to {MOST}.", param="limit")
     known = [name for name, _ in names]
     first, last = 0, len(known)

@@ -65,7 +65,7 @@ def _conversation(given: object) -> list[dict[str, Any]]:
         if not isinstance(message, dict):
             raise MalformedRequest("A message is an object with `role` and `content`.", param=at)
         role, content = message.get("role"), message.get("content")
-        if role not in {"user", "assistant", "system"}:
+        if role not in ("user", "assistant", "system"):
             raise MalformedRequest("The `role` of a message is `user` or `assistant`.", param=f"{at}.role")
         if isinstance(content, str):
             messages.append({"role": role, "content": content})
@@ -83,7 +83,7 @@ def _assistant(blocks: Sequence[Any], at: str) -> dict[str, Any]:
     calls: list[dict[str, Any]] = []
     for index, block in enumerate(blocks):
         kind = block.get("type") if isinstance(block, dict) else None
-        if kind in {"thinking", "redacted_thinking"}:
+        if kind in ("thinking", "redacted_thinking"):
             thoughts.append(block)
         elif kind == "tool_use":
             calls.append(_call(block, f"{at}[{index}]"))
@@ -149,7 +149,7 @@ def _tool(tool: Any, at: str) -> dict[str, Any]:
 
 def _choice(given: object, *, has_tools: bool) -> dict[str, Any]:
     kind = given.get("type") if isinstance(given, dict) else None
-    if not isinstance(given, dict) or kind not in {*CHOICES, "tool"} or (kind == "tool" and not isinstance(given.get("name"), str)):
+    if not isinstance(given, dict) or kind not in (*CHOICES, "tool") or (kind == "tool" and not isinstance(given.get("name"), str)):
         raise MalformedRequest("`tool_choice` is an object whose `type` is auto, any, none, or tool with a `name`.", param="tool_choice")
     if not has_tools:
         return {}

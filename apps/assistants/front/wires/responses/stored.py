@@ -120,7 +120,7 @@ async def _listed(who: Principal, response_id: UUID, query: Mapping[str, str]) -
     order, limit, after = query.get("order", "desc"), query.get("limit", str(ITEMS_SHOWN)), query.get("after")
     if order not in {"asc", "desc"}:
         raise MalformedRequest("`order` is asc or desc.", param="order")
-    if not (limit.isascii() and limit.isdigit() and 1 <= int(limit) <= MOST_ITEMS):
+    if not (limit.isascii() and limit.isdigit() and len(limit) <= len(str(MOST_ITEMS)) and 1 <= int(limit) <= MOST_ITEMS):
         raise MalformedRequest(f"`limit` is a number from 1 to {MOST_ITEMS}.", param="limit")
     conversation = await responses.trace(who, response_id)
     if conversation is None:
