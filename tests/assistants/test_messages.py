@@ -80,7 +80,7 @@ WEATHER = {
 NEWS = {"name": "news", "input_schema": {"type": "object"}}
 
 
-@pytest.mark.parametrize("orders", ["calls=2", "calls=2&interleave=1", "calls=3&chunks=2", "calls=2&split=3"])
+@pytest.mark.parametrize("orders", ["calls=2", "calls=2&interleave=1", "calls=3&chunks=2", "calls=2&split=3", "calls=3&same=1"])
 @pytest.mark.parametrize("stream", [False, True])
 def test_tools_are_called(acmes: Company, orders: str, *, stream: bool):
     acmes.model("calling", orders)
@@ -103,6 +103,21 @@ def test_tools_are_called(acmes: Company, orders: str, *, stream: bool):
         "type": "function",
         "function": {"name": "weather", "description": "Tells the weather.", "parameters": WEATHER["input_schema"]},
     }
+
+
+@pytest.mark.parametrize("orders", ["calls=3&ids=0", "calls=3&ids=0&same=1"])
+@pytest.mark.parametrize("stream", [False, True])
+def test_calls_without_an_id_get_one_each(acmes: Company, orders: str, *, stream: bool):
+    acmes.model("nameless", orders)
+    asked = {"model": "nameless", "max_tokens": 100, "messages": QUESTION, "tools": [WEATHER]}
+    if stream:
+        with client_of(acmes).messages.stream(**asked) as told:
+            message = told.get_final_message()
+    else:
+        message = client_of(acmes).messages.create(**asked)
+    assert [call.input["city"] for call in message.content] == ["Carnac 0", "Carnac 1", "Carnac 2"]
+    assert len({call.id for call in message.content}) == 3
+    assert all(call.id.startswith("toolu_") for call in message.content)
 
 
 def test_a_conversation_with_tools_goes_on(acmes: Company):

@@ -34,7 +34,9 @@ def steps(orders: Orders, words: list[str], body: dict[str, Any]) -> list[dict[s
         deltas.append({"thinking_blocks": [{"type": "thinking", "thinking": "", "signature": SIGNATURE}]})
     deltas += [{"content": word} for word in words]
     fragments = [fragments_of(call, index) for index, call in enumerate(calls(orders, body))]
-    if orders.interleave:  # a piece of each in turn, as some servers do
+    if orders.same:
+        deltas += [{"tool_calls": [{"index": 0, **call}]} for call in calls(orders, body)]
+    elif orders.interleave:  # a piece of each in turn, as some servers do
         longest = max(len(pieces) for pieces in fragments)
         deltas += [{"tool_calls": [pieces[at]]} for at in range(longest) for pieces in fragments if at < len(pieces)]
     else:
@@ -62,7 +64,7 @@ def calls(orders: Orders, body: dict[str, Any]) -> list[dict[str, Any]]:
     tools = [tool["function"]["name"] for tool in body.get("tools") or () if tool.get("type") == "function"] or ["unnamed"]
     return [
         {
-            "id": f"call_{number}",
+            **({"id": f"call_{number}"} if orders.ids else {}),
             "type": "function",
             "function": {
                 "name": tools[number % len(tools)],
@@ -76,7 +78,7 @@ def calls(orders: Orders, body: dict[str, Any]) -> list[dict[str, Any]]:
 def fragments_of(call: dict[str, Any], index: int) -> list[dict[str, Any]]:
     """A call in the pieces of a stream: its name first, then its arguments bit by bit."""
     text = call["function"]["arguments"]
-    first = {"index": index, "id": call["id"], "type": "function", "function": {"name": call["function"]["name"], "arguments": ""}}
+    first = {**call, "index": index, "function": {"name": call["function"]["name"], "arguments": ""}}
     return [first, *({"index": index, "function": {"arguments": text[at : at + 7]}} for at in range(0, len(text), 7))]
 
 

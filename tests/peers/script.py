@@ -45,6 +45,8 @@ class Orders:
     linger_ms: int = 0  # keep the connection open after [DONE]
     calls: int = 0  # call so many of the tools it was given
     interleave: int = 0  # … and say a piece of each in turn
+    same: int = 0  # … and say each of them whole, and as if it were the first
+    ids: int = 1  # 0: … and give none of them an id
     thinks: int = 0  # think before it speaks, and sign it
     reason: str = ""  # why it stops, in its own word
     stopped: str = ""  # the stop sequence that it met

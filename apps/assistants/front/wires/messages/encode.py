@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
@@ -23,7 +24,7 @@ def encode(answer: Mapping[str, Any], *, request_id: str, sequences: Collection[
     choices = answer.get("choices")
     choice = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
     said = choice.get("message")
-    content = _content(said if isinstance(said, dict) else {})
+    content = _content(said if isinstance(said, dict) else {}, request_id)
     message = {
         **head(answer, request_id=request_id),
         "content": content,
@@ -93,15 +94,26 @@ def thoughts_of(said: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [{"type": "thinking", "thinking": text, "signature": ""}] if isinstance(text, str) and text else []
 
 
-def _content(said: Mapping[str, Any]) -> list[dict[str, Any]]:
+def call_id(given: object, *, request_id: str, number: int) -> str:
+    """Give the id of an answer's n-th call: the upstream's, or one made up where it has none, for the result to name.
+
+    >>> call_id("call_1", request_id="req_1", number=0), call_id(None, request_id="req_1", number=1)
+    ('call_1', 'toolu_abf8d4596fcc6d3208bacfe8')
+    """
+    made = hashlib.blake2b(f"{request_id} {number}".encode(), digest_size=12).hexdigest()
+    return given if isinstance(given, str) and given else f"toolu_{made}"
+
+
+def _content(said: Mapping[str, Any], request_id: str) -> list[dict[str, Any]]:
     content = thoughts_of(said)
     content += [{"type": "text", "text": text} for text in _texts(said)]
     calls = said.get("tool_calls")
-    for call in calls if isinstance(calls, list) else ():
+    for number, call in enumerate(calls if isinstance(calls, list) else ()):
         function = call.get("function") if isinstance(call, dict) else None
         if isinstance(function, dict):
             given = arguments_of(str(function.get("arguments") or ""))
-            content.append({"type": "tool_use", "id": str(call.get("id") or ""), "name": str(function.get("name") or ""), "input": given})
+            named = {"id": call_id(call.get("id"), request_id=request_id, number=number), "name": str(function.get("name") or "")}
+            content.append({"type": "tool_use", **named, "input": given})
     return content
 
 

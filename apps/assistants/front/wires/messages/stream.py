@@ -20,7 +20,7 @@ from apps.assistants.front.wires.messages import encode, errors
 class ToolCall(msgspec.Struct):
     """One call of a tool, as far as it was said; `waiting` was not told to the client yet."""
 
-    id: str = ""
+    id: str
     name: str = ""
     told: str = ""
     waiting: str = ""
@@ -39,6 +39,7 @@ class Events:
         self._index = -1
         self._open: str | ToolCall | None = None
         self._calls: dict[int, ToolCall] = {}
+        self._called = 0
         self._queue: list[ToolCall] = []
         self._choice: dict[str, Any] = {}
         self._refused = False
@@ -127,17 +128,17 @@ class Events:
             self._close()
 
     def _call(self, said: Mapping[str, Any]) -> None:
-        at = said.get("index")
-        if type(at) is not int:  # some upstreams leave it out and send each call whole
-            at = len(self._calls) if said.get("id") or not self._calls else len(self._calls) - 1
-        call = self._calls.get(at)
-        if call is None:
-            call = self._calls[at] = ToolCall()
-            self._queue.append(call)
         function = said.get("function")
         function = function if isinstance(function, dict) else {}
-        call.id = call.id or str(said.get("id") or "")
-        call.name = call.name or str(function.get("name") or "")
+        name, given, at = str(function.get("name") or ""), said.get("id"), said.get("index")
+        if type(at) is not int:  # some upstreams leave it out and send each call whole
+            at = len(self._calls) if given or name or not self._calls else len(self._calls) - 1
+        call = self._calls.get(at)
+        if call is None or _is_another(call, given, name):
+            call = self._calls[at] = ToolCall(encode.call_id(given, request_id=self._request_id, number=self._called))
+            self._called += 1
+            self._queue.append(call)
+        call.name = call.name or name
         call.waiting += str(function.get("arguments") or "")
         while self._queue:
             self._tell(self._queue[0])
@@ -176,6 +177,18 @@ class Events:
     def _flush(self) -> bytes:
         out, self._out = self._out, []
         return b"".join(out)
+
+
+def _is_another(call: ToolCall, given: object, name: str) -> bool:
+    """Whether this is no more of a call, but the next: some upstreams count each as the first, and say its name but once.
+
+    >>> call = ToolCall("call_1", "now", told='{"a": 1}')
+    >>> _is_another(call, "call_2", "now"), _is_another(call, "call_1", "now"), _is_another(call, None, "now"), _is_another(call, None, "")
+    (True, False, True, False)
+    """
+    if not name or not call.name:
+        return False
+    return given != call.id if given else _is_whole(call.told + call.waiting)
 
 
 def _is_whole(arguments: str) -> bool:
