@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from apps.gateway.call import Call, ResolvedRoute, ResolvedTarget
-    from menhir.metering.limits import Hold
+    from menhir.metering.limits import Hold, Meters
 
 LIMIT_NAMES = {"chat": ("max_completion_tokens", 4_096), "completions": ("max_tokens", 16)}
 """What writes an answer, how its length is limited there, and to how much under a budget for which neither client nor route says it; for
@@ -41,8 +41,7 @@ async def hold(call: Call, route: ResolvedRoute) -> Hold | None:
 
     Raises LimitReached, or UnpricedModel where a budget cannot be kept, and then takes nothing.
     """
-    who = call.principal
-    meters = await limits.meters(who.tenant_id, key_id=who.key_id, user=user_of(call), route=route.name)
+    meters = await _meters(call, route)
     if meters is None:
         return None
     # Every leg of a fan-out may come to as much as the others.
@@ -60,12 +59,28 @@ async def hold_shadow(call: Call, route: ResolvedRoute, target: ResolvedTarget) 
     """Take what a shadow may need: its tokens and its money, but it is no request of the client's. Raises LimitReached."""
     if limits.none_for(call.principal.tenant_id):
         return None
-    who = call.principal
-    meters = await limits.meters(who.tenant_id, key_id=who.key_id, user=user_of(call), route=route.name)
+    meters = await _meters(call, route)
     if meters is None:
         return None
     money = most_cost(call, route, (target,)) if meters.money else NOTHING
     return await limits.hold(meters, requests=0, tokens=expected_tokens(call, route) if meters.tokens else 0, slots=0, money=money)
+
+
+async def hold_count(call: Call, route: ResolvedRoute) -> Hold | None:
+    """Take a request that generates nothing and costs nothing: how many tokens it would be. Raises LimitReached."""
+    if limits.none_for(call.principal.tenant_id):
+        return None
+    meters = await _meters(call, route)
+    if meters is None:
+        return None
+    held = await limits.hold(meters)
+    call.headers = limits.headers(meters)
+    return held
+
+
+async def _meters(call: Call, route: ResolvedRoute) -> Meters | None:
+    who = call.principal
+    return await limits.meters(who.tenant_id, key_id=who.key_id, user=user_of(call), route=route.name)
 
 
 def user_of(call: Call) -> str | None:

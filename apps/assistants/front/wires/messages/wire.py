@@ -114,10 +114,12 @@ class Messages(Wire):
         received = time.perf_counter()
         who = await admit.principal(scope, asked)
         fields = admit.parsed(await admit.body(asked, receive))
-        call = admit.call(decode(fields), None, operation="chat", who=who, asked=asked, received=received, wire=self.name)
+        body = decode(_with_betas(fields, asked))
+        call = admit.call(body, None, operation="chat", who=who, asked=asked, received=received, wire=self.name)
         await resolve(call)
-        counted = await count(call, _with_betas(fields, asked))
-        await reply.json({"input_tokens": counted.tokens}, headers=[] if counted.exact else [ESTIMATE])
+        counted = await count(call)
+        headers = [*(call.headers or ()), *(() if counted.exact else (ESTIMATE,))]
+        await reply.json({"input_tokens": counted.tokens}, headers=headers)
 
 
 def _with_betas(fields: dict[str, Any], asked: Asked) -> dict[str, Any]:
