@@ -62,7 +62,8 @@ OF_ITS_TIME: Final = frozenset(
         b"retry-after",
     }
 )
-"""What was true of the first answer and is not of its replay; `x-ratelimit-*` beside."""
+LEFT: Final = (b"x-ratelimit-", b"anthropic-ratelimit-")
+"""What was true of the first answer and is not of its replay, and how the names of what was left of limits begin."""
 
 CLAIM = sql.load(__package__, "claim_key")
 FIND = sql.load(__package__, "find_key")
@@ -246,7 +247,7 @@ def lasting(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
     >>> lasting([(b"content-type", b"application/json"), (b"x-menhir-cost", b"1"), (b"x-ratelimit-limit-requests", b"9")])
     [(b'content-type', b'application/json')]
     """
-    return [(name, value) for name, value in headers if name not in OF_ITS_TIME and not name.startswith(b"x-ratelimit-")]
+    return [(name, value) for name, value in headers if name not in OF_ITS_TIME and not name.startswith(LEFT)]
 
 
 def _release(recording: Claimed) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -162,6 +162,7 @@ def test_thoughts_keep_their_signature(acmes: Company, *, stream: bool):
     assert (thought.thinking, thought.signature) == (THOUGHT, SIGNATURE)
     assert text.text.strip() == TEXT
     assert (message.usage.input_tokens, message.usage.cache_read_input_tokens, message.usage.cache_creation_input_tokens) == (1, 2, 1)
+    assert stream or message.usage.cache_creation.ephemeral_5m_input_tokens == 1
     assert "thinking" not in acmes.upstream.stats.bodies[-1]
 
 
@@ -341,6 +342,51 @@ def test_claude_behind_claude(acmes: Company, *, stream: bool):
     assert sent["tools"] == [WEATHER]
     assert sent["messages"][1]["content"] == [block.model_dump(exclude_none=True) for block in first.content]
     assert sent["messages"][2]["content"] == [*results, marked]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_what_was_kept_for_an_hour_is_counted_apart(acmes: Company, *, stream: bool):
+    asked = {"model": acmes.chatting("written=6"), "max_tokens": 9, "messages": QUESTION}
+    if stream:
+        with client_of(acmes).messages.stream(**asked) as told:
+            (usage,) = [event.usage for event in told if event.type == "message_delta"]
+            kept = usage.model_extra["cache_creation"]
+    else:
+        kept = client_of(acmes).messages.create(**asked).usage.cache_creation.model_dump()
+    assert kept == {"ephemeral_5m_input_tokens": 4, "ephemeral_1h_input_tokens": 2}
+
+
+@pytest.mark.parametrize("usage", ["right", "none"])
+def test_a_stream_says_at_once_how_much_was_read(acmes: Company, usage: str):
+    """An estimate, which the upstream's own count replaces at the end."""
+    acmes.model("long", f"usage={usage}")
+    with client_of(acmes).messages.stream(
+        model="long", max_tokens=9, system="b" * 40, messages=[{"role": "user", "content": "a" * 400}]
+    ) as told:
+        (first,) = (event.message.usage.input_tokens for event in told if event.type == "message_start")
+        last = told.get_final_message().usage.input_tokens
+    assert (first, last) == (110, 2 if usage == "right" else 110)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_limits_are_told_as_anthropic_tells_them(acmes: Company, *, stream: bool):
+    with tenant_transaction(acmes.tenant):
+        for metric, amount in (("requests", 1), ("tokens", 100_000)):
+            Limit.set(acmes.tenant, subject="tenant", subject_id="", metric=metric, period="hour", amount=Decimal(amount))
+    create = client_of(acmes).messages.with_raw_response.create
+    asked = {"model": "plain", "max_tokens": 9, "messages": QUESTION, "stream": stream}
+    given = create(**asked, extra_headers={"idempotency-key": "one"})
+    with pytest.raises(anthropic.RateLimitError) as refused:
+        create(**asked)
+    for headers in (given.headers, refused.value.response.headers):
+        assert headers["anthropic-ratelimit-requests-limit"] == "1"
+        assert headers["anthropic-ratelimit-requests-remaining"] == "0"
+        assert headers["anthropic-ratelimit-tokens-limit"] == "100000"
+        ends = datetime.fromisoformat(headers["anthropic-ratelimit-requests-reset"])
+        assert timedelta(0) < ends - datetime.now(UTC) < timedelta(hours=1, seconds=2)
+    given.http_response.read()
+    again = create(**asked, extra_headers={"idempotency-key": "one"})
+    assert not [name for name in again.headers if "ratelimit" in name]
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -163,7 +163,13 @@ def test_a_whole_answer():
         ],
         "stop_reason": "max_tokens",
         "stop_sequence": None,
-        "usage": {"input_tokens": 0, "cache_creation_input_tokens": 0, "cache_read_input_tokens": 0, "output_tokens": 0},
+        "usage": {
+            "input_tokens": 0,
+            "cache_creation_input_tokens": 0,
+            "cache_read_input_tokens": 0,
+            "cache_creation": {"ephemeral_5m_input_tokens": 0, "ephemeral_1h_input_tokens": 0},
+            "output_tokens": 0,
+        },
     }
     plain = {"choices": [{"message": {"reasoning_content": "Hm.", "refusal": "No."}, "finish_reason": "stop"}]}
     refused = encode(plain, request_id="r", sequences=[])

@@ -210,7 +210,7 @@ def test_the_events_of_a_response():
     assert told[-1]["response"]["output"] == [reasoning, message, called]
     assert told[-1]["response"]["usage"] == {
         "input_tokens": 11,
-        "input_tokens_details": {"cached_tokens": 3, "cache_write_tokens": 0},
+        "input_tokens_details": {"cached_tokens": 3, "cache_write_tokens": 2},
         "output_tokens": 7,
         "output_tokens_details": {"reasoning_tokens": 2},
         "total_tokens": 18,

@@ -38,5 +38,6 @@ The way back (`frame.WireReply`, the gateway's `Respond`) takes what the relay s
 
 `whole` and `done` are awaited so that a wire can store what it answered. They are called after settlement and before the client's last
 byte; what they raise is told to the client as an error, and the call stays settled as completed. A client that hangs up reaches neither.
-`wire_headers` is added to each answer's headers. A reply that sets `native` passes everything through untouched.
+`added(headers)` gives what a wire adds to each answer's headers, by default `wire_headers`. A reply that sets `native` passes everything
+through untouched.
 """

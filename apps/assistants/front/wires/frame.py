@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any, ClassVar, Final
 
 import msgspec
@@ -75,6 +76,10 @@ class WireReply(Reply):
         """Give the status that goes with it."""
         return status_of(error)
 
+    def added(self, headers: Sequence[tuple[bytes, bytes]]) -> Headers:
+        """Give the headers that this wire adds to those that every answer has."""
+        return self.wire_headers
+
     def comment(self) -> bytes:
         """Give what keeps the connection alive."""
         return b": \n\n"
@@ -82,7 +87,7 @@ class WireReply(Reply):
     async def start(self, status: int, headers: Headers) -> None:
         """Begin a stream at once; hold a whole answer's head until its length is known."""
         if self.native or any(name == b"content-type" and value.startswith(EVENT_STREAM) for name, value in headers):
-            await super().start(status, [*headers, *self.wire_headers])
+            await super().start(status, [*headers, *self.added(headers)])
         else:
             self._held = status, headers
 
@@ -101,7 +106,7 @@ class WireReply(Reply):
 
     async def error(self, error: MenhirError, *, status: int | None = None, headers: Headers | None = None) -> None:
         """Say what went wrong, in the client's shape."""
-        await super().error(error, status=status or self.status(error), headers=[*(headers or ()), *self.wire_headers])
+        await super().error(error, status=status or self.status(error), headers=[*(headers or ()), *self.added(error.headers)])
 
     async def json(self, value: object, *, status: int = 200, headers: Headers | None = None) -> None:
         """Answer with a value that is in the client's wire already."""
@@ -114,7 +119,7 @@ class WireReply(Reply):
         await self._answer(status, [header for header in headers if header[0] != b"content-length"], body)
 
     async def _answer(self, status: int, headers: Headers, body: bytes) -> None:
-        await super().start(status, [*headers, (b"content-length", b"%d" % len(body)), *self.wire_headers])
+        await super().start(status, [*headers, (b"content-length", b"%d" % len(body)), *self.added(headers)])
         await super().send(body, more=False)
 
     async def _translated(self, data: bytes) -> bytes:

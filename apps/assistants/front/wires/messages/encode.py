@@ -16,7 +16,7 @@ STOPPED: Final = {
     "content_filter": "refusal",
 }
 THOUGHT: Final = ("type", "thinking", "signature", "data")
-DETAILS_OF_INPUT: Final = "prompt_tokens_details"
+DETAILS_OF_INPUT, DETAILS_OF_OUTPUT = "prompt_tokens_details", "completion_tokens_details"
 
 
 def encode(answer: Mapping[str, Any], *, request_id: str, sequences: Collection[str]) -> dict[str, Any]:
@@ -72,16 +72,20 @@ def usage(said: object) -> dict[str, Any]:
     4
     """
     told = said if isinstance(said, dict) else {}
-    details = told.get(DETAILS_OF_INPUT)
-    details = details if isinstance(details, dict) else {}
+    details, thoughts = _details(told, DETAILS_OF_INPUT), _details(told, DETAILS_OF_OUTPUT)
     read = _count(details.get("cached_tokens"))
     written = next((count for name in ("cache_creation_tokens", "cache_write_tokens") if (count := _count(details.get(name)))), 0)
-    return {
+    hourly = min(written, _count(details.get("cache_write_1h_tokens")))
+    counted: dict[str, Any] = {
         "input_tokens": max(0, _count(told.get("prompt_tokens")) - read - written),
         "cache_creation_input_tokens": written,
         "cache_read_input_tokens": read,
+        "cache_creation": {"ephemeral_5m_input_tokens": written - hourly, "ephemeral_1h_input_tokens": hourly},
         "output_tokens": _count(told.get("completion_tokens")),
     }
+    if thought := _count(thoughts.get("reasoning_tokens")):
+        counted["output_tokens_details"] = {"thinking_tokens": thought}
+    return counted
 
 
 def thoughts_of(said: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -122,6 +126,11 @@ def _texts(said: Mapping[str, Any]) -> Sequence[str]:
     if isinstance(content, list):
         content = "".join(part["text"] for part in content if isinstance(part, dict) and isinstance(part.get("text"), str))
     return [text for text in (content, said.get("refusal")) if isinstance(text, str) and text]
+
+
+def _details(told: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    details = told.get(name)
+    return details if isinstance(details, dict) else {}
 
 
 def _count(value: object) -> int:

@@ -31,9 +31,11 @@ class ToolCall(msgspec.Struct):
 class Events:
     """Where one stream is."""
 
-    def __init__(self, *, request_id: str, sequences: Collection[str]) -> None:
+    def __init__(self, *, request_id: str, sequences: Collection[str], input_tokens: int = 0) -> None:
+        """Begin with an estimate of what was read; the upstream's own count comes at the end."""
         self._request_id = request_id
         self._sequences = sequences
+        self._input_tokens = input_tokens
         self._out: list[bytes] = []
         self._began = False
         self._index = -1
@@ -64,7 +66,9 @@ class Events:
             self._tell(call)
         self._close()
         stop = encode.stop(self._choice, sequences=self._sequences, refused=self._refused)
-        self._say("message_delta", {"delta": stop, "usage": encode.usage(self._usage)})
+        # What is left out here stays as it was said at the beginning: so does an estimate that nobody corrects.
+        counted = encode.usage(self._usage) if self._usage else {"output_tokens": 0}
+        self._say("message_delta", {"delta": stop, "usage": counted})
         self._say("message_stop", {})
         return self._flush()
 
@@ -85,7 +89,7 @@ class Events:
             "content": [],
             "stop_reason": None,
             "stop_sequence": None,
-            "usage": encode.usage(self._usage),
+            "usage": {**encode.usage(self._usage), **({} if self._usage else {"input_tokens": self._input_tokens})},
         }
         if "menhir" in chunk:
             message["menhir"] = chunk["menhir"]

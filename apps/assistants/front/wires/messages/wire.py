@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import unquote
 
@@ -12,15 +14,17 @@ import orjson
 from apps.assistants.front import admit, models
 from apps.assistants.front.admit import Receive
 from apps.assistants.front.asked import Asked, Scope
-from apps.assistants.front.reply import Send
+from apps.assistants.front.reply import Headers, Send
 from apps.assistants.front.resolve import resolve
 from apps.assistants.front.wires.frame import Decoded, Wire, WireReply
-from apps.assistants.front.wires.messages import catalogue, errors
+from apps.assistants.front.wires.messages import catalogue, errors, left
 from apps.assistants.front.wires.messages.counting import count
 from apps.assistants.front.wires.messages.decode import decode
 from apps.assistants.front.wires.messages.encode import encode
 from apps.assistants.front.wires.messages.stream import Events
+from apps.gateway.weighing import input_characters
 from menhir.errors import MenhirError
+from menhir.metering import tokens
 from menhir.tenancy.principal import Principal
 
 COUNT: Final = "/v1/messages/count_tokens"
@@ -36,11 +40,14 @@ class MessagesReply(WireReply):
         # Where Anthropic's clients look for it.
         self.wire_headers = [(b"request-id", asked.request_id)]
         self._sequences: list[str] = []
+        self._input_tokens = 0
         self._events: Events | None = None
 
-    def expect(self, sequences: list[str]) -> None:
-        """Remember the stop sequences: an answer says which of them it ended with."""
-        self._sequences = sequences
+    def expect(self, body: Mapping[str, Any]) -> None:
+        """Remember the stop sequences, of which an answer names one, and how much is asked, which a stream says first."""
+        self._sequences = body.get("stop") or []
+        if body.get("stream"):
+            self._input_tokens = tokens.of_characters(input_characters(dict(body)))
 
     async def whole(self, answer: dict[str, Any]) -> bytes:
         """Give the message."""
@@ -62,6 +69,10 @@ class MessagesReply(WireReply):
         """Give a `ping`."""
         return self.events.ping()
 
+    def added(self, headers: Sequence[tuple[bytes, bytes]]) -> Headers:
+        """Give the request's id, and what is left of the caller's limits, by the names that Anthropic's clients know."""
+        return [*self.wire_headers, *left.headers_of(headers, now=datetime.now(UTC))]
+
     def error_body(self, error: MenhirError) -> bytes:
         """Give Anthropic's envelope."""
         return orjson.dumps(errors.body(error, self.request_id))
@@ -74,7 +85,7 @@ class MessagesReply(WireReply):
     def events(self) -> Events:
         """The stream, begun when it is first asked for."""
         if self._events is None:
-            self._events = Events(request_id=self.request_id, sequences=self._sequences)
+            self._events = Events(request_id=self.request_id, sequences=self._sequences, input_tokens=self._input_tokens)
         return self._events
 
 
@@ -89,7 +100,7 @@ class Messages(Wire):
         """Give the chat call of a message."""
         body = decode(_with_betas(fields, reply.asked))
         if isinstance(reply, MessagesReply):
-            reply.expect(body.get("stop") or [])
+            reply.expect(body)
         return Decoded(body)
 
     async def beside(self, scope: Scope, asked: Asked, receive: Receive, reply: WireReply) -> None:
