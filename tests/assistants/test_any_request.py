@@ -55,7 +55,7 @@ def response(fields: dict[str, Any]) -> None:
         given = items.read(fields.get("input"), response_id=RESPONSE_ID, known=KNOWN)
         parameters.wants_summary(fields)
         orjson.dumps([given, parameters.repeated(fields)])
-        plain({**body, "messages": messages_of(given)})
+        plain({**body, "messages": messages_of(given)[0]})
 
 
 MESSAGES = {

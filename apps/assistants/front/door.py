@@ -107,6 +107,7 @@ async def _walk(request: _Request, reply: Reply, gone: Gone, *, claimed: Claimed
         call = admit.call(
             decoded.body, decoded.raw, operation=decoded.operation, who=who, asked=asked, received=received, wire=reply.wire.name
         )
+        reply.call = call
     else:
         call = admit.call(fields, raw, operation=operation, who=who, asked=asked, received=received)
     if claimed is not None:

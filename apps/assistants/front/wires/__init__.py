@@ -23,7 +23,8 @@ The walk of one request (`door.py`):
    `Decoded.body` is a chat body like a client's own: `model`, `messages`, `tools`, `stream`, the members `prompt` and `menhir` of ours;
    it is checked again as any chat body is. A wire whose stream tells usage sets `stream_options.include_usage`, else the relay keeps the
    usage chunk to itself. A caller's person goes into `user`: it is the unit of limits and of sticky assignment.
-   The call carries `call.wire = wire.name`; its ledger row says `chat`, which is what the upstream was asked.
+   The call carries `call.wire = wire.name`, and the reply knows it as `reply.call` from then on; its ledger row says `chat`, which is
+   what the upstream was asked.
 4. Anything else at or below the path (another method, `GET /v1/responses/{id}`, `POST /v1/messages/count_tokens`) is
    `await wire.beside(scope, asked, receive, reply)`, which admits for itself and answers by `reply.json(…)`; it raises what it cannot
    answer (`UnknownEndpoint`, `WrongMethod`), and the default knows nothing.

@@ -13,7 +13,7 @@ from apps.assistants.errors import UnknownEndpoint, WrongMethod
 from apps.assistants.front.admit import Receive
 from apps.assistants.front.asked import Asked, Scope
 from apps.assistants.front.reply import EVENT_STREAM, Headers, Reply, Send
-from apps.gateway.call import Operation
+from apps.gateway.call import Call, Operation
 from apps.gateway.sse import EventSplitter, data_of
 from apps.gateway.wire import DONE, loaded
 from menhir.errors import MenhirError, status_of
@@ -41,6 +41,8 @@ class WireReply(Reply):
         super().__init__(send, request_id=asked.request_id)
         self.wire = wire
         self.asked = asked
+        self.call: Call | None = None
+        """What is answered, once it is admitted."""
         self.wire_headers: Headers = []
         self.native = False
         self._splitter = EventSplitter()

@@ -6,21 +6,23 @@ stands right before them. Thoughts stay behind unless their maker has signed the
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
+from apps.assistants.front.wires.responses.copies import Copy
 from apps.assistants.front.wires.responses.thoughts import unsealed
 
-Item = Mapping[str, Any]
+Item = dict[str, Any]
 Message = dict[str, Any]
 
 
-def messages_of(items: Iterable[Item]) -> list[Message]:
-    """Write items as messages of a chat.
+def messages_of(items: Iterable[Item]) -> tuple[list[Message], list[Copy]]:
+    """Write items as messages of a chat, and say where each text went.
 
     >>> call = {"type": "function_call", "call_id": "c1", "name": "f", "arguments": "{}"}
-    >>> [message["role"] for message in messages_of([call, {"type": "function_call_output", "call_id": "c1", "output": "7"}])]
-    ['assistant', 'tool']
+    >>> messages, copies = messages_of([call, {"type": "function_call_output", "call_id": "c1", "output": "7"}])
+    >>> [message["role"] for message in messages], [copy.was for copy in copies]
+    (['assistant', 'tool'], ['{}', '7'])
     """
     writing = _Writing()
     for item in items:
@@ -28,7 +30,7 @@ def messages_of(items: Iterable[Item]) -> list[Message]:
             case "message" if item["role"] == "assistant":
                 writing.said(item)
             case "message":
-                writing.add({"role": item["role"], "content": _content(item["content"])})
+                writing.heard(item)
             case "function_call":
                 writing.called(item)
             case "function_call_output":
@@ -36,7 +38,7 @@ def messages_of(items: Iterable[Item]) -> list[Message]:
             case "reasoning":
                 writing.thoughts += unsealed(item.get("encrypted_content"))
     writing.show()
-    return writing.messages
+    return writing.messages, writing.copies
 
 
 class _Writing:
@@ -44,13 +46,21 @@ class _Writing:
 
     def __init__(self) -> None:
         self.messages: list[Message] = []
+        self.copies: list[Copy] = []
         self.thoughts: list[dict[str, str]] = []
         self._shown: list[Message] = []  # pictures that functions gave: a chat's tool speaks text only, so the user shows them afterwards
 
-    def add(self, message: Message) -> None:
-        """Begin a message that is not the assistant's; thoughts that led to nothing are forgotten."""
+    def heard(self, item: Item) -> None:
+        """Write a message that is not the assistant's; thoughts that led to nothing are forgotten."""
         self.show()
         self.thoughts = []
+        parts: list[Item] = item["content"]
+        message: Message = {"role": item["role"]}
+        if len(parts) == 1 and "text" in parts[0]:  # not every upstream reads lists
+            message["content"] = parts[0]["text"]
+            self.copies.append(Copy([(parts[0], "text")], message, "content"))
+        else:
+            message["content"] = [self._part(part) for part in parts]
         self.messages.append(message)
 
     def show(self) -> None:
@@ -60,22 +70,26 @@ class _Writing:
             self._shown = []
 
     def said(self, item: Item) -> None:
-        text = "".join(part["refusal"] if part["type"] == "refusal" else part["text"] for part in item["content"])
-        if text:
-            self._assistant(text, fresh=True, signed=item)
+        texts = [(part, "refusal" if part["type"] == "refusal" else "text") for part in item["content"]]
+        if text := "".join(part[member] for part, member in texts):
+            self.copies.append(Copy(texts, self._assistant(text, fresh=True, signed=item), "content"))
 
     def called(self, item: Item) -> None:
         call = {"id": item["call_id"], "type": "function", "function": {"name": item["name"], "arguments": item["arguments"]}}
         if item.get("extra_content") is not None:
             call["extra_content"] = item["extra_content"]
         self._assistant(None).setdefault("tool_calls", []).append(call)
+        self.copies.append(Copy([(item, "arguments")], call["function"], "arguments"))
 
     def answered(self, item: Item) -> None:
-        output = item["output"]
+        output, texts = item["output"], [(item, "output")]
         if not isinstance(output, str):
-            self._shown += [_part(part) for part in output if "text" not in part]
-            output = "\n".join(part["text"] for part in output if "text" in part)
-        self.messages.append({"role": "tool", "tool_call_id": item["call_id"], "content": output})
+            self._shown += [self._part(part) for part in output if "text" not in part]
+            texts = [(part, "text") for part in output if "text" in part]
+            output = "\n".join(part["text"] for part, _member in texts)
+        message = {"role": "tool", "tool_call_id": item["call_id"], "content": output}
+        self.copies.append(Copy(texts, message, "content"))
+        self.messages.append(message)
 
     def _assistant(self, content: str | None, *, fresh: bool = False, signed: Item | None = None) -> Message:
         self.show()
@@ -89,24 +103,16 @@ class _Writing:
             message["extra_content"] = signed["extra_content"]
         return message
 
-
-def _content(parts: list[Item]) -> str | list[Message]:
-    """A text where there is nothing else: not every upstream reads lists."""
-    if len(parts) == 1 and "text" in parts[0]:
-        text: str = parts[0]["text"]
-        return text
-    return [_part(part) for part in parts]
-
-
-def _part(part: Item) -> Message:
-    match part["type"]:
-        case "input_image":
-            image = {"url": part["image_url"], **({"detail": part["detail"]} if part.get("detail") else {})}
-            return {"type": "image_url", "image_url": image}
-        case "input_file":
-            names = ("file_id", "filename", "file_data")
-            return {"type": "file", "file": {name: part[name] for name in names if part.get(name) is not None}}
-        case "input_audio":
-            return {"type": "input_audio", "input_audio": part["input_audio"]}
-        case _:
-            return {"type": "text", "text": part["text"]}
+    def _part(self, part: Item) -> Message:
+        match part["type"]:
+            case "input_image":
+                image = {"url": part["image_url"], **({"detail": part["detail"]} if part.get("detail") else {})}
+                return {"type": "image_url", "image_url": image}
+            case "input_file":
+                names = ("file_id", "filename", "file_data")
+                return {"type": "file", "file": {name: part[name] for name in names if part.get(name) is not None}}
+            case "input_audio":
+                return {"type": "input_audio", "input_audio": part["input_audio"]}
+        said = {"type": "text", "text": part["text"]}
+        self.copies.append(Copy([(part, "text")], said, "text"))
+        return said

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, ClassVar
@@ -17,6 +17,7 @@ from apps.assistants.front.asked import Asked, Scope
 from apps.assistants.front.reply import Send
 from apps.assistants.front.wires.frame import Decoded, Wire, WireReply, sse
 from apps.assistants.front.wires.responses import items, parameters, stored
+from apps.assistants.front.wires.responses.copies import Copy, update
 from apps.assistants.front.wires.responses.items import Item
 from apps.assistants.front.wires.responses.messages import messages_of
 from apps.assistants.front.wires.responses.stream import Stream
@@ -36,6 +37,8 @@ class Expected:
     given: list[Item]
     previous: UUID | None
     stream: Stream
+    copies: Sequence[Copy]
+    """Where the texts of the input went."""
 
 
 class ResponsesReply(WireReply):
@@ -45,8 +48,19 @@ class ResponsesReply(WireReply):
         super().__init__(wire, send, asked)
         # A list, so that a copy of this way back, which leads to several clients of one call, knows it as well.
         self._expected: list[Expected] = []
+        self._begun = False
 
-    def expect(self, response_id: UUID, *, who: Principal, fields: Mapping[str, Any], given: list[Item], previous: UUID | None) -> None:
+    def expect(
+        self,
+        response_id: UUID,
+        *,
+        who: Principal,
+        fields: Mapping[str, Any],
+        given: list[Item],
+        previous: UUID | None,
+        copies: Sequence[Copy] = (),
+        instructions: dict[str, Any] | None = None,
+    ) -> None:
         """Remember what is answered: the response's id, what it repeats of the request, its input, and what it goes on from."""
         stream = Stream(
             response_id,
@@ -55,11 +69,13 @@ class ResponsesReply(WireReply):
             summary=parameters.wants_summary(fields),
             told=bool(fields.get("stream")),
         )
-        self._expected.append(Expected(response_id, who, given, previous, stream))
+        if instructions is not None:
+            copies = [*copies, Copy([(stream.response, "instructions")], instructions, "content")]
+        self._expected.append(Expected(response_id, who, given, previous, stream, copies))
 
     async def whole(self, answer: dict[str, Any]) -> bytes:
         """Give the response, once it is stored."""
-        (expected,) = self._expected
+        expected = self._begin()
         expected.stream.take(answer)
         expected.stream.finish(at=datetime.now(UTC))
         await _keep(expected)
@@ -67,11 +83,11 @@ class ResponsesReply(WireReply):
 
     def chunk(self, chunk: dict[str, Any]) -> bytes:
         """Give the events of one chunk."""
-        return self._expected[0].stream.take(chunk)
+        return self._begin().stream.take(chunk)
 
     async def done(self) -> bytes:
         """Give the end of the response, once it is stored: what cannot be gone on from has failed."""
-        (expected,) = self._expected
+        expected = self._begin()
         events = expected.stream.finish(at=datetime.now(UTC))
         try:
             await _keep(expected)
@@ -86,6 +102,15 @@ class ResponsesReply(WireReply):
             return self._expected[0].stream.break_off(said)
         error = {name: said.get(name) for name in ("code", "message", "param")}
         return sse("error", {"type": "error", **error, "sequence_number": 0})
+
+    def _begin(self) -> Expected:
+        """Give what is answered. When the answer begins, guardrails have been asked, and what they left is what is stored."""
+        (expected,) = self._expected
+        guard = self.call.guard if self.call is not None else None
+        if guard is not None and not self._begun:
+            update(expected.copies, expected.stream.response, guard)
+        self._begun = True
+        return expected
 
     def error_body(self, error: MenhirError) -> bytes:
         """Give OpenAI's envelope."""
@@ -109,14 +134,13 @@ class Responses(Wire):
         read = items.read([] if given is None else given, response_id=response_id, known=known)
         if not read and not earlier and fields.get("prompt") is None:
             raise MalformedRequest("`input` is required: a text or a list of items.", param="input")
-        messages = messages_of([*earlier, *read])
-        if fields.get("instructions"):
-            messages.insert(0, {"role": "system", "content": fields["instructions"]})
-        body["messages"] = messages
+        messages, copies = messages_of([*earlier, *read])
+        instructions = {"role": "system", "content": fields["instructions"]} if fields.get("instructions") else None
+        body["messages"] = messages if instructions is None else [instructions, *messages]
         if fields.get("stream"):
             body |= {"stream": True, "stream_options": {"include_usage": True}}
         if isinstance(reply, ResponsesReply):
-            reply.expect(response_id, who=who, fields=fields, given=read, previous=previous)
+            reply.expect(response_id, who=who, fields=fields, given=read, previous=previous, copies=copies, instructions=instructions)
         return Decoded(body)
 
     async def beside(self, scope: Scope, asked: Asked, receive: Receive, reply: WireReply) -> None:
