@@ -135,6 +135,8 @@ def failure_of(error: APIError, *, began: bool) -> Failure:
     if error.code == "context_length_exceeded":
         return Failure.TOO_LONG
     failure = FAILURES.get(getattr(error, "status_code", 0), Failure.UNREACHABLE)
+    if failure is Failure.LIMITED and error.type == "upstream_error":
+        failure = Failure.UNREACHABLE  # the limit is the provider's: nobody here can raise it
     return Failure.BROKE_OFF if began and failure is Failure.UNREACHABLE else failure
 
 

@@ -12,6 +12,7 @@
   x RouteLoop ................ routes that choose among routes lead back to where they came from
   x UpstreamError ............ the other side failed
     + UpstreamBusy             worth another try, here or elsewhere
+      - UpstreamLimited        it is asked too often: its limit, not one of ours
     + UpstreamDown             not here, not now: go to the next target
       - UpstreamCut            it broke off in the middle of its answer
       - UpstreamUnusable       … nor later, until somebody changes something: an unknown model, an account without money
@@ -30,13 +31,13 @@
     + GuardrailUnavailable     the rule could not be asked, and nothing may pass unasked
 
 `dispatch` asks of an error only which of these it is. The client's status comes from the table of `menhir.errors`: Busy and
-Down are `Unavailable` (503), what took too long is `TimedOut` (504), Refused is `Invalid` (400), so that a 401 of an
-upstream is never mistaken for a wrong key of ours.
+Down are `Unavailable` (503), who is asked too often is `LimitReached` (429, decision 19), what took too long is `TimedOut` (504),
+Refused is `Invalid` (400), so that a 401 of an upstream is never mistaken for a wrong key of ours.
 """
 
 from __future__ import annotations
 
-from menhir.errors import Conflict, Invalid, MenhirError, NotFound, TimedOut, Unavailable
+from menhir.errors import Conflict, Invalid, LimitReached, MenhirError, NotFound, TimedOut, Unavailable
 
 
 class GatewayError(MenhirError):
@@ -141,6 +142,12 @@ class UpstreamBusy(UpstreamError, Unavailable):
     """The upstream is busy; try again in a moment."""
 
     code = "upstream_busy"
+
+
+class UpstreamLimited(LimitReached, UpstreamBusy):
+    """The upstream is asked too often; try again in a moment."""
+
+    code = "upstream_rate_limited"
 
 
 class UpstreamDown(UpstreamError, Unavailable):

@@ -2,7 +2,8 @@
 
 | what the upstream says | error | what `dispatch` does |
 |---|---|---|
-| 408, 409, 429, 503, 529; closed without an answer | `UpstreamBusy` | once more here after a pause, then the next target |
+| 408, 409, 503, 529; closed without an answer | `UpstreamBusy` | once more here after a pause, then the next target |
+| 429 | `UpstreamLimited` | the same; the last one's is the client's 429 |
 | no connection, any other 5xx, no JSON, an error in the answer's place | `UpstreamDown` | the next target |
 | 401, 403 | `UpstreamUnauthorized` | the next target |
 | 404; 402, or 429 because the account has no money left | `UpstreamUnusable` | the next target |

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
 import msgspec
 import orjson
 
-from apps.gateway.errors import GuardrailBlocked, UpstreamBusy, UpstreamDown, UpstreamError, UpstreamUnfit
+from apps.gateway.errors import GuardrailBlocked, UpstreamBusy, UpstreamDown, UpstreamError, UpstreamLimited, UpstreamUnfit
 from apps.gateway.refusals import refused
 from apps.gateway.weighing import weight_of
 from menhir.errors import Conflict, Forbidden, Invalid, LimitReached, NotFound, TooLarge, Unauthenticated, Unavailable, Unsupported
@@ -34,7 +34,8 @@ MOST_MENDED_BYTES = 4 * 1024 * 1024
 """More than this is not read at the pace of Python's own reader while everybody waits."""
 TOO_DEEP = "Too deep to be read."
 MOST_MESSAGE_CHARACTERS = 2_000
-BUSY_CODES = frozenset({"429", "503", "529"})
+TOO_OFTEN_CODE = "429"
+BUSY_CODES = frozenset({"503", "529"})
 
 ERROR_TYPES: tuple[tuple[type[Exception], str], ...] = (
     (UpstreamError, "upstream_error"),
@@ -240,7 +241,9 @@ def error_said(said: Any) -> UpstreamError:
         "message": str(known["message"])[:MOST_MESSAGE_CHARACTERS] if known.get("message") else None,
         "upstream_code": code or kind or None,
     }
-    if "rate_limit" in kind + code or "overloaded" in kind + code or code in BUSY_CODES:
+    if "rate_limit" in kind + code or code == TOO_OFTEN_CODE:
+        return UpstreamLimited(**details)
+    if "overloaded" in kind + code or code in BUSY_CODES:
         return UpstreamBusy(**details)
     refusal = refused(details["message"], code=details["upstream_code"], param=str(known["param"]) if known.get("param") else None)
     if kind == "invalid_request_error" or isinstance(refusal, UpstreamUnfit):

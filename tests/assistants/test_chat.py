@@ -107,7 +107,9 @@ def test_a_stream_that_is_cut_is_an_error(acmes: Company):
     assert broken.value.type == "upstream_error"
 
 
-@pytest.mark.parametrize(("orders", "status"), [("status=500", 503), ("status=429", 503), ("status=401", 503), ("status=400", 400)])
+@pytest.mark.parametrize(
+    ("orders", "status"), [("status=500", 503), ("status=429", 429), ("status=503", 503), ("status=401", 503), ("status=400", 400)]
+)
 def test_an_upstream_that_refuses(acmes: Company, orders: str, status: int):
     acmes.model("refusing", orders)
     with pytest.raises(openai.APIStatusError) as refused:

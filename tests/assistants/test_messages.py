@@ -198,7 +198,8 @@ def test_unknown_members_are_passed_on_and_a_person_is_named(acmes: Company):
 
 REFUSALS = [
     ("status=400", anthropic.BadRequestError, "invalid_request_error"),
-    ("status=429", anthropic.APIStatusError, "overloaded_error"),
+    ("status=429", anthropic.RateLimitError, "rate_limit_error"),
+    ("status=529", anthropic.APIStatusError, "overloaded_error"),
     ("status=500", anthropic.InternalServerError, "api_error"),
     ("status=401", anthropic.InternalServerError, "api_error"),
 ]

@@ -188,7 +188,7 @@ def test_embeddings(acmes: Company, form: str):
     ("orders", "status"),
     [
         ("status=500", 503),
-        ("status=429&retry_after=9", 503),
+        ("status=429&retry_after=9", 429),
         ("status=529", 503),
         ("status=401", 503),
         ("status=400", 400),

@@ -13,6 +13,7 @@ from apps.gateway.errors import (
     UpstreamCut,
     UpstreamDown,
     UpstreamError,
+    UpstreamLimited,
     UpstreamRefused,
     UpstreamUnauthorized,
     UpstreamUnusable,
@@ -248,7 +249,7 @@ def test_a_stream_that_only_forgot_its_last_event_is_complete():
         (403, "permission_error", "no", UpstreamUnauthorized, None),
         (404, "not_found_error", "model: claude-0", UpstreamUnusable, "not_found_error"),
         (413, "request_too_large", "too large", ContextTooLong, "context_length_exceeded"),
-        (429, "rate_limit_error", "slow down", UpstreamBusy, "rate_limit_error"),
+        (429, "rate_limit_error", "slow down", UpstreamLimited, "rate_limit_error"),
         (500, "api_error", "oh", UpstreamDown, "api_error"),
         (504, "timeout_error", "oh", UpstreamDown, "timeout_error"),
         (529, "overloaded_error", "Overloaded", UpstreamBusy, "overloaded_error"),
@@ -261,7 +262,7 @@ def test_what_a_refusal_means(status, kind, message, error, code):
     assert raised.upstream_code == code
     assert raised.upstream_status == status
     assert "sk-secret" not in raised.message
-    assert raised.retry_after_seconds == (7 if error is UpstreamBusy else None)
+    assert raised.retry_after_seconds == (7 if issubclass(error, UpstreamBusy) else None)
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'{"error": "text"}', b'{"error": {"type": 7}}'])

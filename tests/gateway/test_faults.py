@@ -10,7 +10,15 @@ import pytest
 from asgiref.sync import sync_to_async
 
 from apps.gateway import corridor, hangup
-from apps.gateway.errors import UpstreamBusy, UpstreamCut, UpstreamDown, UpstreamError, UpstreamRefused, UpstreamUnauthorized
+from apps.gateway.errors import (
+    UpstreamBusy,
+    UpstreamCut,
+    UpstreamDown,
+    UpstreamError,
+    UpstreamLimited,
+    UpstreamRefused,
+    UpstreamUnauthorized,
+)
 from apps.gateway.models import Provider
 from apps.gateway.wire import error_body
 from menhir.errors import status_of
@@ -41,7 +49,8 @@ def nothing_was_used(row) -> bool:
         ({"status": 400}, UpstreamRefused, 400, 1),
         ({"status": 401}, UpstreamUnauthorized, 503, 1),
         ({"status": 404}, UpstreamDown, 503, 1),
-        ({"status": 429}, UpstreamBusy, 503, 2),
+        ({"status": 429}, UpstreamLimited, 429, 2),
+        ({"status": 503}, UpstreamBusy, 503, 2),
         ({"status": 500}, UpstreamDown, 503, 1),
         ({"malformed": 0}, UpstreamDown, 503, 1),
         ({"error": 0}, UpstreamDown, 503, 1),

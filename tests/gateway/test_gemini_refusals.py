@@ -10,6 +10,7 @@ from apps.gateway.errors import (
     UpstreamBusy,
     UpstreamDown,
     UpstreamError,
+    UpstreamLimited,
     UpstreamRefused,
     UpstreamUnauthorized,
     UpstreamUnusable,
@@ -35,7 +36,7 @@ TOO_LONG = "The input token count (1200000) exceeds the maximum number of tokens
         (400, refusal(400, "FAILED_PRECONDITION", "User location is not supported"), UpstreamUnusable, "FAILED_PRECONDITION"),
         (403, refusal(403, "PERMISSION_DENIED", "no"), UpstreamUnauthorized, None),
         (404, refusal(404, "NOT_FOUND", "models/x is not found"), UpstreamUnusable, "NOT_FOUND"),
-        (429, refusal(429, "RESOURCE_EXHAUSTED", "quota", WAIT), UpstreamBusy, "RESOURCE_EXHAUSTED"),
+        (429, refusal(429, "RESOURCE_EXHAUSTED", "quota", WAIT), UpstreamLimited, "RESOURCE_EXHAUSTED"),
         (500, refusal(500, "INTERNAL", "oh"), UpstreamDown, "INTERNAL"),
         (503, b"[" + refusal(503, "UNAVAILABLE", "overloaded", WAIT) + b"]", UpstreamBusy, "UNAVAILABLE"),
         (504, refusal(504, "DEADLINE_EXCEEDED", "oh"), UpstreamDown, "DEADLINE_EXCEEDED"),
@@ -47,7 +48,7 @@ def test_what_a_refusal_means(status, body, error, code):
     assert raised.upstream_code == code
     assert raised.upstream_status == status
     assert "sk-secret" not in raised.message
-    assert raised.retry_after_seconds == (34.07 if error is UpstreamBusy else None)
+    assert raised.retry_after_seconds == (34.07 if issubclass(error, UpstreamBusy) else None)
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b"[5]", b'{"error": "text"}', b'{"error": {"details": 7, "status": []}}'])

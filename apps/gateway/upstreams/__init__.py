@@ -8,7 +8,7 @@ It gets an `Attempt` and answers in OpenAI's wire, whatever the other side speak
 stream when `attempt.stream`. What it may rely on and what it must keep:
 
 - `open()` returns only once the other side has accepted the request (its status line is there and is no error);
-  everything else is raised from `apps.gateway.errors`: `UpstreamBusy` (429, 503, 529: another try helps),
+  everything else is raised from `apps.gateway.errors`: `UpstreamBusy` (503, 529, and as `UpstreamLimited` 429: another try helps),
   `UpstreamDown` (no connection, 5xx, an answer that is no answer), `UpstreamUnauthorized` (401, 403),
   `UpstreamRefused` (any other 4xx: the same request will fail again), `UpstreamUnfit` (this one cannot do it, another may).
 - What a client wrote wrongly is refused before anybody is connected to: it says nothing of the other side.

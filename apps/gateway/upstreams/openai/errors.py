@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from apps.gateway.errors import UpstreamBusy, UpstreamDown, UpstreamError, UpstreamUnauthorized, UpstreamUnusable
+from apps.gateway.errors import UpstreamBusy, UpstreamDown, UpstreamError, UpstreamLimited, UpstreamUnauthorized, UpstreamUnusable
 from apps.gateway.refusals import refused
 from apps.gateway.wire import MOST_MESSAGE_CHARACTERS
 
@@ -28,14 +28,15 @@ def error_of(status: int, headers: Mapping[str, str], body: bytes, *, provider: 
     """Give the error for an answer that is not 2xx.
 
     >>> type(error_of(429, {"retry-after": "3"}, b"", provider="openai")).__name__
-    'UpstreamBusy'
+    'UpstreamLimited'
     >>> error_of(400, {}, b'{"error": {"message": "too long", "param": "messages"}}', provider="openai").param
     'messages'
     """
     said = _said(body)
     message, code = _reason(said), _text(said.get("code")) or _text(said.get("type"))
     if status in BUSY and code not in SPENT:
-        return UpstreamBusy(
+        busy = UpstreamLimited if status == HTTPStatus.TOO_MANY_REQUESTS else UpstreamBusy
+        return busy(
             message or f"The upstream `{provider}` is busy.",
             upstream_status=status,
             upstream_code=code,

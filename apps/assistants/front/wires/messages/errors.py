@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from apps.gateway.errors import UpstreamBusy
+from apps.gateway.errors import UpstreamBusy, UpstreamLimited
 from menhir.errors import MenhirError, status_of
 
 OVERLOADED: Final = 529
@@ -34,10 +34,10 @@ SAID: Final = {
 def status(error: MenhirError) -> int:
     """Give the status: Anthropic has one of its own for an upstream that is busy.
 
-    >>> status(UpstreamBusy())
-    529
+    >>> status(UpstreamBusy()), status(UpstreamLimited())
+    (529, 429)
     """
-    return OVERLOADED if isinstance(error, UpstreamBusy) else status_of(error)
+    return OVERLOADED if isinstance(error, UpstreamBusy) and not isinstance(error, UpstreamLimited) else status_of(error)
 
 
 def body(error: MenhirError, request_id: str) -> dict[str, Any]:
