@@ -9,6 +9,12 @@ import pytest
 from assistants.conftest import Company, calls_of
 from pydantic import BaseModel
 
+from apps.gateway.models import Provider, Route
+from menhir.tenancy.transaction import tenant_transaction
+
+from peers.said import SOUND
+from peers.script import TEXT
+
 QUESTION = [{"role": "user", "content": "What is a menhir?"}]
 TOOLS = [{"type": "function", "function": {"name": name, "parameters": {"type": "object"}}} for name in ("weather", "news")]
 
@@ -122,3 +128,51 @@ def test_a_key_may_also_stand_where_anthropics_clients_put_it(acmes: Company):
     # Who says both is known by the one that all clients send.
     assert ask(acmes, "POST", "/v1/chat/completions", body, key="sk-wrong", **{"x-api-key": key})[0] == 401
     assert len(calls_of(acmes)) == 1
+
+
+def test_an_answer_that_is_spoken(acmes: Company):
+    """Sound and what is heard in it come through untouched, whole and in pieces."""
+    acmes.model("speaking", "speaks=1")
+    asked = {
+        "model": "speaking",
+        "messages": [{"role": "user", "content": "Say it."}],
+        "modalities": ["text", "audio"],
+        "audio": {"voice": "alloy", "format": "wav"},
+    }
+    client = acmes.client("inference").chat.completions
+    message = client.create(**asked).choices[0].message
+    assert (message.content, message.audio.data, message.audio.expires_at) == (None, SOUND, 1_900_000_000)
+    assert message.audio.transcript.strip() == TEXT
+    pieces = [chunk.choices[0].delta.to_dict().get("audio", {}) for chunk in client.create(**asked, stream=True) if chunk.choices]
+    assert "".join(piece.get("transcript", "") for piece in pieces).strip() == TEXT
+    assert [piece["data"] for piece in pieces if "data" in piece] == [SOUND]
+    assert [piece["expires_at"] for piece in pieces if "expires_at" in piece] == [1_900_000_000]
+    rows = calls_of(acmes)
+    assert [(row["outcome"], row["usage_source"]) for row in rows] == [("completed", "upstream")] * 2
+    assert all(row["first_token_ms"] is None or row["first_token_ms"] >= 0 for row in rows)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_provider_whose_key_is_in_a_header_of_its_own(acmes: Company, *, stream: bool):
+    """As Azure wants it, and many a server behind a proxy: no credential, but a header, and nothing of the client's own key."""
+    with tenant_transaction(acmes.tenant):
+        provider = Provider(
+            tenant=acmes.tenant,
+            slug="azure",
+            kind="openai",
+            base_url=acmes.upstream.base_url,
+            headers={"api-key": "azure-secret", "X-Team": "stones"},
+        )
+        provider.save()
+        route = Route.objects.create(tenant=acmes.tenant, name="gpt-on-azure")
+        route.lead_to((provider, "fake"))
+    client = acmes.client("inference")
+    answer = client.chat.completions.create(model="gpt-on-azure", messages=[{"role": "user", "content": "Hi"}], stream=stream)
+    if stream:
+        assert "".join(chunk.choices[0].delta.content or "" for chunk in answer if chunk.choices).strip() == TEXT
+    else:
+        assert answer.choices[0].message.content.strip() == TEXT
+    sent = acmes.upstream.stats.headers[-1]
+    assert (sent["api-key"], sent["x-team"]) == ("azure-secret", "stones")
+    assert "authorization" not in sent
+    assert "mh_live" not in str(sent)

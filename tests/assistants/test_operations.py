@@ -118,6 +118,38 @@ def test_a_completion_of_words_has_probabilities(acmes: Company):
     assert (choice["text"], choice["finish_reason"]) == ("Once upon", "length")
 
 
+@pytest.mark.parametrize("guarded", [False, True])
+def test_several_completions_with_their_probabilities(acmes: Company, *, guarded: bool):
+    """As the upstream wrote them, and, where guardrails watch, by way of a chat."""
+    acmes.model("odds", "chunks=3")
+    if guarded:
+        with tenant_transaction(acmes.tenant):
+            rule = {"stage": "before", "action": "block", "settings": {"patterns": ["hunter2"]}}
+            Guardrail.create(acmes.tenant, name="asked", kind="regex", by=acmes.person.principal, **rule)
+    client = acmes.client("inference").completions
+    whole = client.create(model="odds", prompt="Once", n=2, logprobs=2, max_tokens=9)
+    assert [choice.index for choice in whole.choices] == [0, 1]
+    if not guarded:
+        assert acmes.upstream.stats.bodies[-1]["logprobs"] == 2
+        return
+    assert (acmes.upstream.stats.bodies[-1]["logprobs"], acmes.upstream.stats.bodies[-1]["top_logprobs"]) == (True, 2)
+    for choice in whole.choices:
+        assert "".join(choice.logprobs.tokens) == choice.text
+        assert choice.logprobs.token_logprobs == [-0.25] * 3
+        assert [set(top) for top in choice.logprobs.top_logprobs] == [{"other0", "other1"}] * 3
+        assert [choice.text[at:][: len(token)] for at, token in zip(choice.logprobs.text_offset, choice.logprobs.tokens, strict=True)] == (
+            choice.logprobs.tokens
+        )
+    told: dict[int, str] = {0: "", 1: ""}
+    for chunk in client.create(model="odds", prompt="Once", n=2, logprobs=2, max_tokens=9, stream=True):
+        for part in chunk.choices:
+            for at, token in zip(part.logprobs.text_offset, part.logprobs.tokens, strict=True) if part.logprobs else ():
+                assert at == len(told[part.index])
+                assert token == part.text
+            told[part.index] += part.text
+    assert list(told.values()) == [choice.text for choice in whole.choices]
+
+
 def test_moderations(acmes: Company):
     acmes.model("omni-moderation-latest")
     client = acmes.client("inference")

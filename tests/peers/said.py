@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 THOUGHT = "A stone, standing."
 NEVER = {"content": [{"token": "a", "logprob": float("-inf"), "bytes": None, "top_logprobs": []}]}
 SIGNATURE = "c2lnbmVk"
+SOUND = "UklGRg=="
 
 
 def choices(orders: Orders, words: list[str], body: dict[str, Any]) -> list[dict[str, Any]]:
@@ -19,6 +20,8 @@ def choices(orders: Orders, words: list[str], body: dict[str, Any]) -> list[dict
     if orders.thinks:
         message["reasoning_content"] = THOUGHT
         message["thinking_blocks"] = [{"type": "thinking", "thinking": THOUGHT, "signature": SIGNATURE}]
+    if orders.speaks:
+        message |= {"content": None, "audio": {"id": "audio_1", "expires_at": 1_900_000_000, "data": SOUND, "transcript": "".join(words)}}
     if orders.calls:
         message["tool_calls"] = calls(orders, body)
     last = {"logprobs": NEVER if orders.torn else logprobs(words, body), "finish_reason": reason(orders), **stopped(orders)}
@@ -32,7 +35,11 @@ def steps(orders: Orders, words: list[str], body: dict[str, Any]) -> list[dict[s
         parts = (THOUGHT[:8], THOUGHT[8:])
         deltas += [{"reasoning_content": part, "thinking_blocks": [{"type": "thinking", "thinking": part}]} for part in parts]
         deltas.append({"thinking_blocks": [{"type": "thinking", "thinking": "", "signature": SIGNATURE}]})
-    deltas += [{"content": word} for word in words]
+    if orders.speaks:
+        deltas += [{"audio": {"id": "audio_1", "transcript": word}} for word in words]
+        deltas += [{"audio": {"id": "audio_1", "data": SOUND}}, {"audio": {"id": "audio_1", "expires_at": 1_900_000_000}}]
+    else:
+        deltas += [{"content": word} for word in words]
     fragments = [fragments_of(call, index) for index, call in enumerate(calls(orders, body))]
     if orders.same:
         deltas += [{"tool_calls": [{"index": 0, **call}]} for call in calls(orders, body)]

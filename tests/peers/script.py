@@ -48,6 +48,7 @@ class Orders:
     same: int = 0  # … and say each of them whole, and as if it were the first
     ids: int = 1  # 0: … and give none of them an id
     thinks: int = 0  # think before it speaks, and sign it
+    speaks: int = 0  # say it aloud: a sound and what is heard in it
     reason: str = ""  # why it stops, in its own word
     stopped: str = ""  # the stop sequence that it met
     cached: int = 0  # tokens of the prompt that came from a cache

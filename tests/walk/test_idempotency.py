@@ -107,6 +107,26 @@ def test_a_call_is_made_once_and_replayed(server, alice, bob, mallory, upstream)
     asyncio.run(scene())
 
 
+def test_a_key_is_new_again_after_a_day(server, alice, upstream, superuser):
+    key = alice.key()
+
+    async def scene():
+        async with aiohttp.ClientSession() as session:
+            first = await call(session, server.base_url, key, "daily", model="chat")
+            other = {"messages": [{"role": "user", "content": "Something else"}], "model": "chat"}
+            assert (await call(session, server.base_url, key, "daily", **other)).status == 409
+            with psycopg.connect(superuser) as connection:
+                aged = "UPDATE gateway_idempotent_call SET expires_at = now() - interval '1 second' WHERE tenant_id = %s"
+                assert connection.execute(aged, [alice.tenant.id]).rowcount == 1
+            again = await call(session, server.base_url, key, "daily", **other)
+            assert (first.status, again.status) == (200, 200)
+            assert "idempotency-replayed" not in again.headers
+            assert (await call(session, server.base_url, key, "daily", **other)).headers["idempotency-replayed"] == "true"
+
+    asyncio.run(scene())
+    assert upstream.stats.requests == 2
+
+
 @pytest.mark.parametrize("name", ["x" * 256, "", "a\tb", "naïve"])
 def test_a_key_that_is_none_is_refused(server, alice, upstream, name):
     another = alice.key()
