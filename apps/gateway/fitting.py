@@ -38,7 +38,17 @@ ANTHROPICS = frozenset(
 )
 GOOGLES = frozenset({"cachedContent", "extra_body", "generationConfig", "safetySettings"})
 SAMPLING = frozenset({"top_k"})
-MARKS = frozenset({"cache_control", "is_error", "thinking_blocks"})
+MARKS = frozenset(
+    {
+        "allowed_callers",
+        "cache_control",
+        "defer_loading",
+        "eager_input_streaming",
+        "input_examples",
+        "is_error",
+        "thinking_blocks",
+    }
+)
 SIGNATURES = frozenset({"extra_content"})
 SHOWN = frozenset({"images", "reasoning_content"})
 """What an answer may show, and only some servers take back."""

@@ -357,6 +357,47 @@ def test_what_was_kept_for_an_hour_is_counted_apart(acmes: Company, *, stream: b
     assert kept == {"ephemeral_5m_input_tokens": 4, "ephemeral_1h_input_tokens": 2}
 
 
+@pytest.mark.parametrize("reason", ["pause_turn", "model_context_window_exceeded"])
+@pytest.mark.parametrize("stream", [False, True])
+def test_claudes_own_reasons_come_through(acmes: Company, reason: str, *, stream: bool):
+    asked = {"model": acmes.chatting(f"reason={reason}"), "max_tokens": 9, "messages": QUESTION}
+    if stream:
+        with client_of(acmes).messages.stream(**asked) as told:
+            message = told.get_final_message()
+    else:
+        message = client_of(acmes).messages.create(**asked)
+    assert message.stop_reason == reason
+
+
+def test_what_claude_alone_knows_of_a_tool_reaches_claude_alone(acmes: Company):
+    beside = {
+        "defer_loading": True,
+        "input_examples": [{"city": "Carnac"}],
+        "eager_input_streaming": True,
+        "allowed_callers": ["direct"],
+    }
+    known = {"type": "bash_20250124", "name": "bash"}
+    create = client_of(acmes).messages.create
+    create(model=acmes.chatting(), max_tokens=9, messages=QUESTION, tools=[{**WEATHER, **beside}, known])
+    assert acmes.upstream.stats.bodies[-1]["tools"] == [{**WEATHER, **beside}, known]
+    create(model="plain", max_tokens=9, messages=QUESTION, tools=[{**WEATHER, **beside}])
+    (tool,) = acmes.upstream.stats.bodies[-1]["tools"]
+    assert set(tool) == {"type", "function"}
+
+
+@pytest.mark.parametrize("kind", ["web_search_20250305", "web_fetch_20250910", "code_execution_20250825", "mcp_toolset", ["custom"]])
+@pytest.mark.parametrize("path", ["/v1/messages", "/v1/messages/count_tokens"])
+def test_tools_that_the_provider_runs_are_refused_by_name(acmes: Company, kind: object, path: str):
+    """What Claude says of them is lost in a chat: an answer would look whole and not be."""
+    client = client_of(acmes)
+    model = acmes.chatting()
+    for param, more in (("tools[1].type", {"tools": [WEATHER, {"type": kind, "name": "x"}]}), ("mcp_servers", {"mcp_servers": [{}]})):
+        with pytest.raises(anthropic.BadRequestError) as refused:
+            client.post(path, cast_to=object, body={"model": model, "max_tokens": 9, "messages": QUESTION, **more})
+        assert refused.value.body["error"]["param"] == param
+    assert acmes.upstream.stats.requests == 0
+
+
 @pytest.mark.parametrize("usage", ["right", "none"])
 def test_a_stream_says_at_once_how_much_was_read(acmes: Company, usage: str):
     """An estimate, which the upstream's own count replaces at the end."""

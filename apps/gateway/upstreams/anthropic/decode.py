@@ -22,6 +22,8 @@ REASONS = {
     "tool_use": "tool_calls",
     "refusal": "content_filter",
 }
+UNTOLD = frozenset({"pause_turn", "model_context_window_exceeded"})
+"""Reasons that OpenAI's words do not tell from others: they are said beside."""
 THINKING = ("thinking", "redacted_thinking")
 
 
@@ -57,6 +59,8 @@ def whole(body: bytes, *, by_tool: bool, provider: str, created: int) -> bytes:
     choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": reason}
     if said.stop_sequence is not None:  # chat has no word for which of them it was
         choice["stop_sequence"] = said.stop_sequence
+    if said.stop_reason in UNTOLD:
+        choice["stop_reason"] = said.stop_reason
     return Answer(id=said.id, model=said.model, created=created).whole([choice], usage_of(said.usage))
 
 

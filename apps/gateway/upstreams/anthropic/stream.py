@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from apps.gateway.errors import UpstreamCut
-from apps.gateway.upstreams.anthropic.decode import THINKING, reason_of, refusal_of, usage_of
+from apps.gateway.upstreams.anthropic.decode import THINKING, UNTOLD, reason_of, refusal_of, usage_of
 from apps.gateway.upstreams.anthropic.encode import ANSWER_TOOL
 from apps.gateway.upstreams.anthropic.errors import error_in
 from apps.gateway.upstreams.openai.answer import Answer, tool_call
@@ -172,7 +172,9 @@ class Stream:
         self._finished = True
         refusal = refusal_of(delta.stop_details)
         said = self._say({"refusal": refusal}) if refusal is not None else b"" if self._begun else self._say({"content": ""})
-        return said + self._answer.finish(reason_of(delta.stop_reason, calls=bool(self._calls)), stop_sequence=delta.stop_sequence)
+        reason = reason_of(delta.stop_reason, calls=bool(self._calls))
+        untold = delta.stop_reason if delta.stop_reason in UNTOLD else None
+        return said + self._answer.finish(reason, stop_sequence=delta.stop_sequence, stop_reason=untold)
 
     def _last(self) -> bytes:
         if not self._finished:

@@ -28,10 +28,14 @@ class Answer:
         """Give a chunk that adds to a choice."""
         return self._choice({"index": index, "delta": said, "logprobs": logprobs, "finish_reason": None})
 
-    def finish(self, reason: str, *, index: int = 0, stop_sequence: str | None = None) -> bytes:
-        """Give the chunk that ends a choice; which stop sequence ended it is more than OpenAI's wire says."""
-        choice = {"index": index, "delta": {}, "logprobs": None, "finish_reason": reason}
-        return self._choice(choice if stop_sequence is None else {**choice, "stop_sequence": stop_sequence})
+    def finish(self, reason: str, *, index: int = 0, stop_sequence: str | None = None, stop_reason: str | None = None) -> bytes:
+        """Give the chunk that ends a choice; which stop sequence it was, or another's own reason, is more than OpenAI's wire says."""
+        choice: dict[str, Any] = {"index": index, "delta": {}, "logprobs": None, "finish_reason": reason}
+        if stop_sequence is not None:
+            choice["stop_sequence"] = stop_sequence
+        if stop_reason is not None:
+            choice["stop_reason"] = stop_reason
+        return self._choice(choice)
 
     def last(self, usage: dict[str, Any] | None) -> bytes:
         """Give the end of the stream: the usage, if the other side told it, and `[DONE]`."""

@@ -7,6 +7,7 @@ results of tools stand right behind the call that they answer, whatever else the
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -18,6 +19,11 @@ from apps.assistants.front.wires.messages.parts import parts_of, text_of
 USER_LIMIT_CHARACTERS: Final = 64
 """OpenAI takes no longer `user`."""
 RENAMED: Final = {"messages", "system", "tools", "tool_choice", "stop_sequences", "max_tokens", "metadata", "output_config", "stream"}
+CLIENTS_OWN: Final = re.compile(r"(bash|text_editor|computer|memory)_\d{8}")
+"""Tools that Anthropic describes and the client runs: a call of one is a `tool_use` like any other."""
+OF_CLAUDES_TOOLS: Final = ("defer_loading", "input_examples", "eager_input_streaming", "allowed_callers")
+"""What a tool may say of itself beside what it is called and takes; Claude alone understands it."""
+SHOWN_CHARACTERS: Final = 80
 CHOICES: Final = {"auto": "auto", "any": "required", "none": "none"}
 
 
@@ -27,6 +33,10 @@ def decode(fields: Mapping[str, Any]) -> dict[str, Any]:
     >>> decode({"model": "m", "max_tokens": 9, "system": "Be brief.", "messages": [{"role": "user", "content": "Hi"}]})["messages"]
     [{'role': 'system', 'content': 'Be brief.'}, {'role': 'user', 'content': 'Hi'}]
     """
+    if fields.get("mcp_servers"):
+        raise MalformedRequest(
+            "Servers of tools are asked by the provider, which cannot be told here: leave them out.", param="mcp_servers"
+        )
     body = {name: value for name, value in fields.items() if name not in RENAMED}
     body["messages"] = [*_system(fields.get("system")), *_conversation(fields.get("messages"))]
     if fields.get("max_tokens") is not None:
@@ -138,13 +148,21 @@ def _result(block: Mapping[str, Any], at: str) -> tuple[dict[str, Any], list[Any
 
 
 def _tool(tool: Any, at: str) -> dict[str, Any]:
+    kind = tool.get("type") if isinstance(tool, dict) else None
+    if isinstance(tool, dict) and kind not in (None, "custom") and not (isinstance(kind, str) and CLIENTS_OWN.fullmatch(kind)):
+        raise MalformedRequest(
+            f"Tools of the type `{str(kind)[:SHOWN_CHARACTERS]}` are run by the provider, whose words for them do not come through here: "
+            "give tools of your own.",
+            param=f"{at}.type",
+        )
     if not isinstance(tool, dict) or not isinstance(tool.get("name"), str):
         raise MalformedRequest("A tool has a `name` and an `input_schema`.", param=at)
-    if "input_schema" not in tool:  # one that Anthropic runs itself; whoever cannot, refuses it
+    if "input_schema" not in tool:  # one that Claude knows by its type, and the client runs; whoever does not know it, refuses it
         return tool
     function = {"name": tool["name"], "parameters": tool["input_schema"]}
     function |= {name: tool[name] for name in ("description", "strict") if tool.get(name) is not None}
-    return _marked(tool, {"type": "function", "function": function})
+    beside = {name: tool[name] for name in OF_CLAUDES_TOOLS if tool.get(name) is not None}
+    return _marked(tool, {"type": "function", "function": function, **beside})
 
 
 def _choice(given: object, *, has_tools: bool) -> dict[str, Any]:

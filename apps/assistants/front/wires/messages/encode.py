@@ -15,6 +15,8 @@ STOPPED: Final = {
     "function_call": "tool_use",
     "content_filter": "refusal",
 }
+UNTOLD: Final = ("pause_turn", "model_context_window_exceeded")
+"""Of Claude's own reasons: those that chat calls by a name that means something else."""
 THOUGHT: Final = ("type", "thinking", "signature", "data")
 DETAILS_OF_INPUT, DETAILS_OF_OUTPUT = "prompt_tokens_details", "completion_tokens_details"
 
@@ -61,6 +63,8 @@ def stop(choice: Mapping[str, Any], *, sequences: Collection[str], refused: bool
         hit = choice.get(name)
         if isinstance(hit, str) and hit in sequences:
             return {"stop_reason": "stop_sequence", "stop_sequence": hit}
+    if choice.get("stop_reason") in UNTOLD:
+        return {"stop_reason": choice["stop_reason"], "stop_sequence": None}
     reason = choice.get("finish_reason")
     return {"stop_reason": "refusal" if refused else STOPPED.get(str(reason), "end_turn"), "stop_sequence": None}
 
