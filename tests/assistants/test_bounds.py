@@ -1,4 +1,4 @@
-"""What bounds a caller, in every wire: limits and budgets in the wire's own words, and retries of clients that ours do not multiply."""
+"""What holds in every wire: limits and budgets in the wire's own words, retries that do not multiply, and signs of life."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from decimal import Decimal
 from typing import Any
 
 import anthropic
+import httpx2
 import openai
 import pytest
 from assistants.conftest import Company
 from assistants.test_admission import ask
 
+from apps.gateway.guardrails.models import Guardrail
 from apps.gateway.models import Provider, Route
 from menhir.metering.limits.models import Limit
 from menhir.tenancy.transaction import tenant_transaction
@@ -79,6 +81,25 @@ def test_a_budget_holds(acmes: Company, path: str):
         assert error["code"] == "insufficient_quota"
         assert headers["x-should-retry"] == "false"
     assert acmes.upstream.stats.requests == 0
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/completions", "/v1/messages", "/v1/responses"])
+@pytest.mark.parametrize("guarded", [False, True])
+def test_signs_of_life_pass_in_the_middle_of_a_stream(acmes: Company, path: str, *, guarded: bool):
+    """An upstream that thinks between two words keeps the connection to the client open, whoever stands in between."""
+    acmes.model("priced", "chunks=4&alive=1")
+    if guarded:
+        with tenant_transaction(acmes.tenant):
+            rule = {"stage": "after", "action": "block", "settings": {"patterns": ["hunter2"], "window": 4}}
+            Guardrail.create(acmes.tenant, name="said", kind="regex", by=acmes.person.principal, **rule)
+    body = {"model": "priced", "stream": True, **WIRES[path]("Hm?")}
+    key = acmes.person.key("inference")
+    answer = httpx2.post(f"{acmes.server.base_url}{path}", json=body, headers={"authorization": f"Bearer {key}"})
+    assert answer.status_code == 200
+    events = answer.text.split("\n\n")
+    living = [number for number, event in enumerate(events) if event.startswith((":", "event: ping"))]
+    saying = [number for number, event in enumerate(events) if event and number not in living]
+    assert len([number for number in living if saying[0] < number < saying[-1]]) >= 4
 
 
 class Posts:

@@ -42,6 +42,7 @@ class Orders:
     split: int = 0  # write n bytes at a time
     crlf: int = 0  # lines end in \r\n
     comments: int = 0  # n keep-alive comments before the first event
+    alive: int = 0  # … and one after each event
     linger_ms: int = 0  # keep the connection open after [DONE]
     calls: int = 0  # call so many of the tools it was given
     interleave: int = 0  # … and say a piece of each in turn

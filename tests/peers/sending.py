@@ -27,6 +27,8 @@ async def send(request: web.Request, response: web.StreamResponse, events: list[
             await response.write(piece)
         if b'"error"' in event:
             return False
+        if orders.alive:
+            await response.write(b": still there\n\n")
     return True
 
 
