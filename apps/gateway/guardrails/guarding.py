@@ -10,16 +10,18 @@ import asyncio
 import hashlib
 from dataclasses import replace
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import orjson
 
 from apps.gateway.errors import GuardrailBlocked, GuardrailError, GuardrailUnavailable
 from apps.gateway.guardrails import kinds, texts
+from apps.gateway.guardrails.budget import INLINE_STEPS, Budget
+from apps.gateway.guardrails.elsewhere import MOST_INLINE_CHARACTERS, elsewhere
 from apps.gateway.guardrails.events import Note
 from apps.gateway.guardrails.judging import JUDGE, Question, Verdict, judge
 from apps.gateway.guardrails.placeholders import Placeholders
-from apps.gateway.guardrails.sieve import Sieve
+from apps.gateway.guardrails.sieve import Searched, Sieve, replaced, searched
 from apps.gateway.guardrails.streaming import Shield
 from apps.gateway.settle import Tally, open_call, settle
 from apps.gateway.wire import loaded
@@ -34,8 +36,7 @@ if TYPE_CHECKING:
     from apps.gateway.guardrails.texts import Place
 
 Stage = Literal["before", "after"]
-MOST_INLINE_CHARACTERS = 32_768
-"""More text than this is searched in a thread: the other calls of the process go on meanwhile."""
+TOO_COSTLY = "the text costs too much to look at"
 
 
 async def guard_request(call: Call, route: ResolvedRoute) -> None:
@@ -127,8 +128,7 @@ class CallGuard:
         places = [place for _, found in choices for place in found]
         changed = await self.check(self.after, places, "after")
         if self.placeholders:
-            for place in places:
-                changed |= _rewrite(place, Sieve(self.placeholders, self.placeholders.restored))
+            changed |= self._restore(places)
         if not changed:
             return body
         for choice, _ in choices:
@@ -136,13 +136,28 @@ class CallGuard:
                 choice["logprobs"] = None  # it spells out what was taken out of the text
         return orjson.dumps(answer)
 
+    def _restore(self, places: list[Place]) -> bool:
+        placeholders = self.placeholders
+        changed = False
+        for place in places:
+            was = place.text
+            if (now := replaced(was, list(placeholders.find(was, 0)), placeholders.restored)) != was:
+                place.write(now)
+                changed = True
+        return changed
+
     def stream(self, respond: Respond) -> Shield | None:
         """What a stream must pass on its way to the client; None when nothing watches over answers here."""
         return Shield(self, respond) if self.after or self.placeholders else None
 
     def sieve(self, guard: Guard, finder: Finder, stage: Stage) -> Sieve:
         """What a text goes through for one rule."""
-        return Sieve(finder, self._found(guard, stage), eager=guard.action == "block" and finder.certain)
+        return Sieve(
+            finder,
+            self._found(guard, stage),
+            eager=guard.action == "block" and finder.certain,
+            give_up=lambda: self._failed(guard, stage, TOO_COSTLY),
+        )
 
     def _found(self, guard: Guard, stage: Stage) -> Callable[[Span, str], str]:
         settings = guard.settings
@@ -210,17 +225,22 @@ class CallGuard:
             for guard in several:
                 for limit in guard.excess(characters, messages):
                     self.hit(guard, stage, limit)
-                if characters > MOST_INLINE_CHARACTERS:
-                    changed |= await asyncio.to_thread(self._search, guard, places, stage)
-                else:
-                    changed |= self._search(guard, places, stage)
+                if guard.finder is not None:
+                    changed |= await self._search(guard, guard.finder, places, stage)
         return changed
 
-    def _search(self, guard: Guard, places: list[Place], stage: Stage) -> bool:
-        finder = guard.finder
-        if finder is None:
-            return False
-        return sum(_rewrite(place, self.sieve(guard, finder, stage)) for place in places) > 0
+    async def _search(self, guard: Guard, finder: Finder, places: list[Place], stage: Stage) -> bool:
+        found = await _spans(finder, [place.text for place in places])
+        put = self._found(guard, stage)
+        changed = False
+        for place, spans in zip(places, found.spans, strict=True):
+            was = place.text
+            if (now := replaced(was, spans, put)) != was:
+                place.write(now)
+                changed = True
+        if found.exhausted:
+            self._failed(guard, stage, TOO_COSTLY)
+        return changed
 
     def _take(self, guard: Guard, stage: Stage, verdict: Verdict) -> None:
         if verdict.failure is not None:
@@ -244,10 +264,10 @@ class CallGuard:
         note.counts[kind] = note.counts.get(kind, 0) + 1
 
 
-def _rewrite(place: Place, sieve: Sieve) -> bool:
-    was: Any = place.text
-    now = sieve.feed(was, ended=True)
-    if now == was:
-        return False
-    place.write(now)
-    return True
+async def _spans(finder: Finder, said: list[str]) -> Searched:
+    """Search on the loop what is short and turns out to be cheap, all else in a thread."""
+    if sum(map(len, said)) <= MOST_INLINE_CHARACTERS:
+        found = searched(finder, said, Budget(INLINE_STEPS))
+        if not found.exhausted:
+            return found
+    return await elsewhere(searched, finder, said, Budget())

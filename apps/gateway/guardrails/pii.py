@@ -15,6 +15,7 @@ from functools import partial
 from ipaddress import ip_address
 from typing import ClassVar
 
+from apps.gateway.guardrails.budget import Budget, Exhausted
 from apps.gateway.guardrails.sieve import Span
 
 KINDS: tuple[str, ...] = ("email", "iban", "credit_card", "us_ssn", "de_tax_id", "ip_address", "phone")
@@ -43,12 +44,16 @@ CANDIDATES: dict[str, re.Pattern[str]] = {
     ),
     "phone": re.compile(rf"(?<![{_WORD}.+/-])(?:\(?\+|\(?\d)[\d \u00a0()./-]{{5,28}}\d(?![{_WORD}]|:\d)"),
 }
-LEAST_PHONE_CHARACTERS = 7
+LEAST_PHONE_DIGITS, MOST_PHONE_DIGITS = 7, 15
+"""Of a number with its country code (E.164 allows 15)."""
+MOST_PHONE_TRIES = 5
+"""How many beginnings of a candidate may be asked after: what follows a number may look like more of it, but not for long."""
+PHONE_STEPS, IBAN_STEPS = 8, 5
 ISO_DATE = re.compile(r"\d{4}-\d\d-\d\d")
 NO_TRUNK_PREFIX = frozenset({"US", "CA", "ES", "IT", "PT", "DK", "NO", "PL", "CZ", "GR", "LU", "SG", "HK"})
 """Where a number at home is written without a leading 0. Elsewhere digits without one are an amount, a date, an order."""
-Proof = Callable[[str], int]
-"""How many characters of a candidate are what it looks like; 0 when none are."""
+Proof = Callable[[str, Budget], int]
+"""How many characters of a candidate are what it looks like; 0 when none are. Raises Exhausted."""
 
 
 class PersonalData:
@@ -60,19 +65,28 @@ class PersonalData:
         proofs = _proofs(tuple(regions))
         self._kinds = [(kind, CANDIDATES[kind], proofs[kind]) for kind in KINDS if kind in kinds]
 
-    def find(self, text: str, start: int) -> Iterator[Span]:
+    def find(self, text: str, start: int, budget: Budget | None = None) -> Iterator[Span]:
         """Give what begins at `start` or later, leftmost first; of what overlaps the one that begins first, then the longest."""
-        searches = [_Search(kind, candidate, proof, text) for kind, candidate, proof in self._kinds]
+        budget = Budget() if budget is None else budget
+        searches = [_Search(kind, candidate, partial(proof, budget=budget), text) for kind, candidate, proof in self._kinds]
+        exhausted = False
         while True:
             best: Span | None = None
-            for search in searches:
-                span = search.next_from(start)
+            for search in tuple(searches):
+                try:
+                    span = search.next_from(start)
+                except Exhausted:  # the other kinds may cost nothing, and are found all the same
+                    searches.remove(search)
+                    exhausted = True
+                    continue
                 if span is not None and (best is None or (span.start, -span.end) < (best.start, -best.end)):
                     best = span
             if best is None:
-                return
+                break
             yield best
             start = best.end
+        if exhausted:
+            raise Exhausted
 
     def held(self, text: str) -> int:
         """Hold back the last run of characters of which a candidate could be made: in prose, a word."""
@@ -83,7 +97,7 @@ class PersonalData:
 class _Search:
     """One kind's next match, remembered until the walk has passed it."""
 
-    def __init__(self, kind: str, candidate: re.Pattern[str], proof: Proof, text: str) -> None:
+    def __init__(self, kind: str, candidate: re.Pattern[str], proof: Callable[[str], int], text: str) -> None:
         self._kind, self._candidate, self._proof, self._text = kind, candidate, proof, text
         self._next: Span | None = Span(-1, -1, kind)
 
@@ -111,27 +125,37 @@ def _proofs(regions: tuple[str, ...]) -> dict[str, Proof]:
     from stdnum.us import ssn
 
     return {
-        "email": len,
-        "iban": partial(_longest, iban.is_valid),
-        "credit_card": partial(_longest, lambda text: luhn.is_valid(re.sub(r"\D", "", text))),
-        "us_ssn": lambda text: len(text) if ssn.is_valid(text.replace(" ", "-")) else 0,
-        "de_tax_id": lambda text: len(text) if idnr.is_valid(text) else 0,
+        "email": _as_it_is,
+        "iban": partial(_longest, iban.is_valid, IBAN_STEPS),
+        "credit_card": partial(_longest, lambda text: luhn.is_valid(re.sub(r"\D", "", text)), 1),
+        "us_ssn": partial(_whole, lambda text: ssn.is_valid(text.replace(" ", "-"))),
+        "de_tax_id": partial(_whole, idnr.is_valid),
         "ip_address": _ip_address,
         "phone": partial(_phone, regions),
     }
 
 
-def _longest(is_valid: Callable[[str], bool], candidate: str) -> int:
+def _as_it_is(candidate: str, budget: Budget) -> int:
+    return len(candidate)
+
+
+def _whole(is_valid: Callable[[str], bool], candidate: str, budget: Budget) -> int:
+    budget.spend(1)
+    return len(candidate) if is_valid(candidate) else 0
+
+
+def _longest(is_valid: Callable[[str], bool], steps: int, candidate: str, budget: Budget) -> int:
     """The candidate, or the most of its groups from the first on that are valid: what follows a number may look like more of it."""
     end = len(candidate)
     while end > 0:
+        budget.spend(steps)
         if is_valid(candidate[:end].replace("\u00a0", " ")):
             return end
         end = max(candidate.rfind(gap, 0, end) for gap in " \u00a0-")
     return 0
 
 
-def _ip_address(candidate: str) -> int:
+def _ip_address(candidate: str, budget: Budget) -> int:
     try:
         ip_address(candidate)
     except ValueError:
@@ -139,33 +163,47 @@ def _ip_address(candidate: str) -> int:
     return len(candidate) if candidate != "::" else 0
 
 
-def _phone(regions: Sequence[str], candidate: str) -> int:
+def _phone(regions: Sequence[str], candidate: str, budget: Budget) -> int:
     """The candidate, or the most of its groups that are a number: anywhere when it begins with + or 00, else in one of the regions."""
-    end = len(candidate)
-    while end >= LEAST_PHONE_CHARACTERS:
-        if candidate[0] == "(" and candidate.count("(", 0, end) > candidate.count(")", 0, end):
-            return 0  # the bracket is the sentence's
-        if _is_phone(regions, candidate[:end]):
-            return end
+    digits = _digits(candidate)
+    skipped = 0  # of the digits: what dials out
+    if candidate.lstrip("(")[:1] == "+" or digits.startswith("00"):
+        skipped = 0 if "+" in candidate[:2] else 2
+        where = ["+"] if _has_country(digits[skipped:]) else []
+    elif ISO_DATE.match(candidate):
+        where = []
+    else:
+        where = [f"{region} " for region in regions if region in NO_TRUNK_PREFIX or digits.startswith("0")]
+    end, tries = len(candidate) if where else 0, 0
+    while end > 0 and tries < MOST_PHONE_TRIES:
+        said = _digits(candidate[:end])[skipped:]
+        if len(said) < LEAST_PHONE_DIGITS or (candidate[0] == "(" and candidate.count("(", 0, end) > candidate.count(")", 0, end)):
+            return 0  # a bracket that stays open is the sentence's
+        if len(said) <= MOST_PHONE_DIGITS:
+            tries += 1
+            if any(budget.once(_is_phone, place + said, steps=PHONE_STEPS) for place in where):
+                return end
         end = max(candidate.rfind(gap, 0, end) for gap in " \u00a0-/.(")
     return 0
 
 
-def _is_phone(regions: Sequence[str], text: str) -> bool:
+def _digits(text: str) -> str:
+    return "".join(filter(str.isdecimal, text))
+
+
+def _has_country(digits: str) -> bool:
+    """Whether a country has a code that these digits begin with: none begins with 0. A parser would take 20 times as long to say so."""
+    from phonenumbers import COUNTRY_CODE_TO_REGION_CODE
+
+    return int(digits[:1] or 0) > 0 and any(int(digits[:length]) in COUNTRY_CODE_TO_REGION_CODE for length in (1, 2, 3))
+
+
+def _is_phone(number: str) -> bool:
+    """Whether `+49301234567` or `DE 0301234567` is one."""
     from phonenumbers import NumberParseException, is_valid_number, parse
 
-    digits = "".join(filter(str.isdecimal, text))
-    plus = text.lstrip("(")[:1] == "+"
-    if plus or digits.startswith("00"):
-        tries: Sequence[tuple[str, str | None]] = [("+" + (digits if plus else digits[2:]), None)]
-    elif ISO_DATE.match(text):
+    region, _, national = number.rpartition(" ")
+    try:
+        return bool(is_valid_number(parse(national, region or None)))
+    except NumberParseException:
         return False
-    else:
-        tries = [(text, region) for region in regions if region in NO_TRUNK_PREFIX or digits.startswith("0")]
-    for number, region in tries:
-        try:
-            if is_valid_number(parse(number, region)):
-                return True
-        except NumberParseException:
-            continue
-    return False

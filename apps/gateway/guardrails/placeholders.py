@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import ClassVar
 
+from apps.gateway.guardrails.budget import Budget
 from apps.gateway.guardrails.sieve import Span
 
 LONGEST_CHARACTERS = 40
@@ -50,7 +51,7 @@ class Placeholders:
 
     # A finder of placeholders, for the way back.
 
-    def find(self, text: str, start: int) -> Iterator[Span]:
+    def find(self, text: str, start: int, budget: Budget | None = None) -> Iterator[Span]:
         """Give every placeholder."""
         for match in PLACEHOLDER.finditer(text, start):
             yield Span(match.start(), match.end(), "placeholder")

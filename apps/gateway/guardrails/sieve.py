@@ -6,8 +6,10 @@ same is found in it, and nothing of a match is let through before the match is c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import ClassVar, NamedTuple, Protocol
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, ClassVar, NamedTuple, Protocol
+
+from apps.gateway.guardrails.budget import Budget, Exhausted
 
 CONTEXT_CHARACTERS = 16
 """Kept of what went before, for patterns that look at the character before a match."""
@@ -29,8 +31,11 @@ class Finder(Protocol):
     certain: ClassVar[bool]
     """Whether a match that is followed by a character stays one, whatever else follows."""
 
-    def find(self, text: str, start: int) -> Iterator[Span]:
-        """Give the matches that begin at `start` or later, leftmost first, none within another. What is before `start` is context."""
+    def find(self, text: str, start: int, budget: Budget | None = None) -> Iterator[Span]:
+        """Give the matches that begin at `start` or later, leftmost first, none within another. What is before `start` is context.
+
+        Raises Exhausted when that takes more than the budget.
+        """
 
     def held(self, text: str) -> int:
         """How many characters at the end of the text could still be the beginning of a match."""
@@ -40,13 +45,48 @@ Found = Callable[[Span, str], str]
 """Told of each span with its text; gives what stands in its place, or raises."""
 
 
+class Searched(NamedTuple):
+    """What was found in texts that are there whole."""
+
+    spans: list[list[Span]]
+    exhausted: bool
+    """Whether the budget did not last: what came after is not known."""
+
+
+def searched(finder: Finder, texts: Sequence[str], budget: Budget) -> Searched:
+    """Search these texts."""
+    spans: list[list[Span]] = [[] for _ in texts]
+    try:
+        for text, found in zip(texts, spans, strict=True):
+            for span in finder.find(text, 0, budget):
+                found.append(span)
+    except Exhausted:
+        return Searched(spans, exhausted=True)
+    return Searched(spans, exhausted=False)
+
+
+def replaced(text: str, spans: Sequence[Span], found: Found) -> str:
+    """Give the text with what `found` gives in the place of each span."""
+    passed: list[str] = []
+    done = 0
+    for span in spans:
+        passed += (text[done : span.start], found(span, text[span.start : span.end]))
+        done = span.end
+    return "".join([*passed, text[done:]]) if passed else text
+
+
 class Sieve:
     """Lets a text through in which each match was replaced by what `found` gives for it."""
 
-    def __init__(self, finder: Finder, found: Found, *, eager: bool = False) -> None:
-        """With `eager`, `found` is told of a match as soon as it is certain, though it could still grow."""
+    def __init__(self, finder: Finder, found: Found, *, eager: bool = False, give_up: Callable[[], None] | None = None) -> None:
+        """With `eager`, `found` is told of a match as soon as it is certain, though it could still grow.
+
+        `give_up` is told when the text costs more than the budget; unless it raises, the rest passes as it is.
+        """
         self._finder = finder
         self._found = found
+        self._give_up = give_up
+        self._budget: Budget | None = Budget()
         self._eager = eager and finder.certain
         self._text = ""
         self._done = 0
@@ -54,28 +94,39 @@ class Sieve:
     def feed(self, more: str, *, ended: bool = False) -> str:
         """Take a piece, the last one with `ended`; give what may go on."""
         text = self._text + more if self._text else more
+        passed: list[str] = []
+        cut = len(text)
+        if self._budget is not None:
+            try:
+                cut = self._sift(text, passed, ended=ended)
+            except Exhausted:
+                self._budget = None
+                if self._give_up is None:
+                    raise
+                self._give_up()
+        if self._done < cut:
+            passed.append(text[self._done : cut])
+            self._done = cut
+        kept = max(0, self._done - CONTEXT_CHARACTERS)
+        self._text, self._done = text[kept:], self._done - kept
+        if ended:
+            self._text, self._done = "", 0
+        return "".join(passed)
+
+    def _sift(self, text: str, passed: list[str], *, ended: bool) -> int:
+        """Pass on what was found and what stands before it; give up to where the rest may follow."""
         length = len(text)
         cut = length if ended else max(self._done, length - self._finder.held(text))
-        passed: list[str] = []
-        done = self._done
-        for span in self._finder.find(text, done):
+        for span in self._finder.find(text, self._done, self._budget):
             if self._eager and span.end < length:
                 self._found(span, text[span.start : span.end])
             if span.start >= cut:
                 break
             if span.end == length and not ended and length - span.start < MOST_HELD_CHARACTERS:
-                cut = span.start  # with the next piece it may be longer
-                break
-            passed += (text[done : span.start], self._found(span, text[span.start : span.end]))
-            done = span.end
-        if done < cut:
-            passed.append(text[done:cut])
-            done = cut
-        kept = max(0, done - CONTEXT_CHARACTERS)
-        self._text, self._done = text[kept:], done - kept
-        if ended:
-            self._text, self._done = "", 0
-        return "".join(passed)
+                return span.start  # with the next piece it may be longer
+            passed += (text[self._done : span.start], self._found(span, text[span.start : span.end]))
+            self._done = span.end
+        return cut
 
 
 class Pattern:
@@ -83,21 +134,18 @@ class Pattern:
 
     certain: ClassVar[bool] = True
 
-    def __init__(self, expression: object, *, window: int, kind: str) -> None:
+    def __init__(self, expression: Any, *, window: int, kind: str) -> None:
         self._expression = expression
         self._window = window
         self._kind = kind
 
-    def find(self, text: str, start: int) -> Iterator[Span]:
-        """Search on from match to match; an empty match is none."""
-        while start < len(text):
-            match = self._expression.search(text, start)  # type: ignore[attr-defined]
-            if match is None:
-                return
+    def find(self, text: str, start: int, budget: Budget | None = None) -> Iterator[Span]:
+        """Walk on from match to match, in time that grows with the text alone; an empty match is none."""
+        # One walk: each search by itself would encode the whole text anew.
+        for match in self._expression.finditer(text, start):
             begin, end = match.span()
             if end > begin:
                 yield Span(begin, end, self._kind)
-            start = max(end, begin + 1) if end > begin else end + 1
 
     def held(self, text: str) -> int:
         """Hold back the window."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import orjson
 
 from apps.gateway.guardrails import kinds, texts
+from apps.gateway.guardrails.elsewhere import MOST_INLINE_CHARACTERS, elsewhere
 from apps.gateway.guardrails.sieve import Sieve
 from apps.gateway.guardrails.texts import Place
 from apps.gateway.sse import EventSplitter, data_of
@@ -180,12 +181,14 @@ class StreamGuard:
 
 
 class _Searched:
-    """Searched here, at once."""
+    """Searched at once."""
 
     def __init__(self, sieve: Sieve) -> None:
         self._sieve = sieve
 
     async def feed(self, more: str, *, ended: bool) -> str:
+        if len(more) > MOST_INLINE_CHARACTERS:
+            return await elsewhere(self._sieve.feed, more, ended=ended)
         return self._sieve.feed(more, ended=ended)
 
 
