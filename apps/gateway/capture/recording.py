@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import orjson
 
+from apps.gateway.aside import ROW_BYTES
 from apps.gateway.capture import writing
 
 if TYPE_CHECKING:
@@ -48,19 +49,18 @@ class Recorder:
         request = call.raw if call.raw is not None else orjson.dumps(call.body, default=str)
         if len(request) > MOST_BYTES:
             request, self._truncated = b"null", True
-        writing.writer.offer(
-            writing.Taken(
-                tenant_id=call.principal.tenant_id,
-                call_id=call.id,
-                opened_at=call.opened_at,
-                keep_until=call.opened_at + timedelta(days=self._policy.keep_days),
-                request=request,
-                answer=b"".join(self._parts),
-                stream=call.stream,
-                truncated=self._truncated,
-                finder=self._policy.finder,
-            )
+        taken = writing.Taken(
+            tenant_id=call.principal.tenant_id,
+            call_id=call.id,
+            opened_at=call.opened_at,
+            keep_until=call.opened_at + timedelta(days=self._policy.keep_days),
+            request=request,
+            answer=b"".join(self._parts),
+            stream=call.stream,
+            truncated=self._truncated,
+            finder=self._policy.finder,
         )
+        writing.writer.offer(taken, size=len(taken.request) + len(taken.answer) + ROW_BYTES)
 
     async def start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         """Pass it on."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -15,8 +15,9 @@ import psycopg
 
 from apps.gateway.aside import AsideWriter
 from apps.gateway.guardrails import texts
+from apps.gateway.guardrails.budget import Budget, Exhausted
 from apps.gateway.guardrails.placeholders import Placeholders
-from apps.gateway.guardrails.sieve import Sieve
+from apps.gateway.guardrails.sieve import Span, replaced, searched
 from apps.gateway.sse import EventSplitter, data_of
 from apps.gateway.wire import DONE
 from menhir.postgres import partitions, sql
@@ -24,9 +25,11 @@ from menhir.postgres.line import Line
 
 if TYPE_CHECKING:
     from apps.gateway.guardrails.sieve import Finder
+    from apps.gateway.guardrails.texts import Place
 
 TABLE = "gateway_capture"
-MOST_WAITING = 500
+MOST_STEPS = 10_000
+"""What may be spent on one call's texts: less than when it was made, for all captures go one after the other."""
 INSERT_CAPTURES = sql.load(__package__, "insert_captures")
 NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
 
@@ -47,16 +50,13 @@ class Taken:
 
 
 def row_of(taken: Taken) -> dict[str, Any]:
-    """Read the texts and take out what is not to be kept."""
+    """Read the texts and take out what is not to be kept. Raises Exhausted: what could not be looked at to its end is not kept."""
     request, answer = _read(taken.request), assembled(taken.answer) if taken.stream else _read(taken.answer)
     if taken.finder is not None:
         places = texts.of_request(request) if isinstance(request, dict) else []
         if isinstance(answer, dict):
             places += [place for _, found in texts.of_answer(answer) for place in found]
-        placeholders = Placeholders()
-        for place in places:
-            sieve = Sieve(taken.finder, lambda span, text: placeholders.of(span.kind, text, restore=False))
-            place.write(sieve.feed(place.text, ended=True))
+        _redact(places, taken.finder)
     return {
         "tenant_id": taken.tenant_id,
         "opened_at": taken.opened_at,
@@ -66,6 +66,20 @@ def row_of(taken: Taken) -> dict[str, Any]:
         "answer": answer,
         "truncated": taken.truncated,
     }
+
+
+def _redact(places: list[Place], finder: Finder) -> None:
+    found = searched(finder, [place.text for place in places], Budget(MOST_STEPS))
+    if found.exhausted:
+        raise Exhausted
+    placeholders = Placeholders()
+
+    def put(span: Span, text: str) -> str:
+        return placeholders.of(span.kind, text, restore=False)
+
+    for place, spans in zip(places, found.spans, strict=True):
+        if spans:
+            place.write(replaced(place.text, spans, put))
 
 
 def assembled(stream: bytes) -> dict[str, Any] | None:
@@ -124,13 +138,16 @@ def _read(said: bytes) -> Any:
         return None
 
 
-def _encoded(batch: Sequence[Taken]) -> bytes:
+def _encoded(taken: Taken) -> bytes:
     # PostgreSQL's text holds no U+0000.
-    return NUL.sub(rb"\1\\ufffd", orjson.dumps([row_of(taken) for taken in batch]))
+    return NUL.sub(rb"\1\\ufffd", orjson.dumps(row_of(taken)))
 
 
-async def _write(line: Line, batch: Sequence[Taken]) -> None:
-    captures = await asyncio.to_thread(_encoded, batch)
+async def _made(taken: Taken) -> bytes:
+    return await asyncio.get_running_loop().run_in_executor(_thread, _encoded, taken)
+
+
+async def _write(line: Line, captures: bytes) -> None:
     try:
         await line.write(INSERT_CAPTURES, captures=captures)
     except psycopg.errors.CheckViolation:  # no partition of that day yet
@@ -138,4 +155,5 @@ async def _write(line: Line, batch: Sequence[Taken]) -> None:
         await line.write(INSERT_CAPTURES, captures=captures)
 
 
-writer: AsideWriter[Taken] = AsideWriter(_write, name=TABLE, capacity=MOST_WAITING)
+_thread = ThreadPoolExecutor(1, thread_name_prefix="captures")
+writer: AsideWriter[Taken] = AsideWriter(_made, _write, name=TABLE)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from apps.gateway.call import Call
 
 TABLE = "gateway_guardrailevent"
-MOST_WAITING = 10_000
 INSERT_EVENTS = sql.load(__package__, "insert_guardrail_events")
 
 
@@ -59,8 +58,11 @@ def keep(call: Call, notes: Iterable[Note]) -> None:
         )
 
 
-async def _write(line: Line, rows: Sequence[dict[str, Any]]) -> None:
-    events = msgspec.json.encode(rows)
+async def _made(event: dict[str, Any]) -> bytes:
+    return msgspec.json.encode(event)
+
+
+async def _write(line: Line, events: bytes) -> None:
     try:
         await line.write(INSERT_EVENTS, events=events)
     except psycopg.errors.CheckViolation:  # no partition of that day yet
@@ -68,4 +70,4 @@ async def _write(line: Line, rows: Sequence[dict[str, Any]]) -> None:
         await line.write(INSERT_EVENTS, events=events)
 
 
-writer: AsideWriter[dict[str, Any]] = AsideWriter(_write, name=TABLE, capacity=MOST_WAITING)
+writer: AsideWriter[dict[str, Any]] = AsideWriter(_made, _write, name=TABLE)

@@ -68,7 +68,7 @@ class PersonalData:
     def find(self, text: str, start: int, budget: Budget | None = None) -> Iterator[Span]:
         """Give what begins at `start` or later, leftmost first; of what overlaps the one that begins first, then the longest."""
         budget = Budget() if budget is None else budget
-        searches = [_Search(kind, candidate, partial(proof, budget=budget), text) for kind, candidate, proof in self._kinds]
+        searches = [_Search(kind, candidate, proof, text, budget) for kind, candidate, proof in self._kinds]
         exhausted = False
         while True:
             best: Span | None = None
@@ -97,8 +97,8 @@ class PersonalData:
 class _Search:
     """One kind's next match, remembered until the walk has passed it."""
 
-    def __init__(self, kind: str, candidate: re.Pattern[str], proof: Callable[[str], int], text: str) -> None:
-        self._kind, self._candidate, self._proof, self._text = kind, candidate, proof, text
+    def __init__(self, kind: str, candidate: re.Pattern[str], proof: Proof, text: str, budget: Budget) -> None:
+        self._kind, self._candidate, self._proof, self._text, self._budget = kind, candidate, proof, text, budget
         self._next: Span | None = Span(-1, -1, kind)
 
     def next_from(self, start: int) -> Span | None:
@@ -107,7 +107,7 @@ class _Search:
             if match is None:
                 self._next = None
                 break
-            proven = self._proof(match[0])
+            proven = self._proof(match[0], self._budget)
             self._next = Span(match.start(), match.start() + proven, self._kind)
             if not proven:
                 start = max(start, match.start() + 1)

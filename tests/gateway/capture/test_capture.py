@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
+import phonenumbers
 import psycopg
 import pytest
 from asgiref.sync import sync_to_async
@@ -16,6 +17,7 @@ from apps.gateway.capture import writing
 from apps.gateway.capture.models import Capture, CapturePolicy
 from apps.gateway.errors import GuardrailBlocked, UpstreamRefused
 from apps.gateway.guardrails.models import Guardrail
+from apps.gateway.guardrails.pii import PHONE_STEPS
 from menhir.audit.models import Entry
 from menhir.tenancy.transaction import tenant_transaction
 
@@ -76,6 +78,23 @@ async def test_personal_data_is_taken_out_when_asked(alice, routes):
     kept = (await show(alice, call.id)).json()["capture"]
     assert kept["request"]["messages"] == says("[EMAIL_1]")
     assert kept["answer"]["choices"][0]["message"]["content"] == "[EMAIL_1]"
+
+
+async def test_a_text_that_costs_too_much_to_look_at_is_not_kept_and_holds_up_nobody(alice, routes, monkeypatch):
+    await keep(alice, redact=True)
+    route = await routes.to("fake")
+    asked: list[object] = []
+    parse = phonenumbers.parse
+    monkeypatch.setattr(phonenumbers, "parse", lambda *given: asked.append(given) or parse(*given))
+    dear = call_of(alice.principal, route, messages=says(" ".join(f"00 1 {number:08d} 1" for number in range(2_000))))
+    cheap = call_of(alice.principal, route, messages=says("bob@example.com"))
+    before = writing.writer.dropped
+    await ask(dear)
+    await ask(cheap)
+    assert (await show(alice, cheap.id)).json()["capture"]["request"]["messages"] == says("[EMAIL_1]")
+    assert (await show(alice, dear.id)).json()["capture"] is None
+    assert writing.writer.dropped == before + 1
+    assert 0 < len(asked) <= writing.MOST_STEPS // PHONE_STEPS
 
 
 async def test_a_routes_own_policy_goes_before_the_one_for_all(alice, routes):
@@ -149,12 +168,12 @@ async def test_a_full_queue_drops_and_delays_nobody(alice, routes):
     await keep(alice)
     route = await routes.to("fake")
     before = writing.writer.dropped
-    capacity, writing.writer._capacity = writing.writer._capacity, 0
+    limit, writing.writer._limit = writing.writer._limit, 300
     try:
         call = call_of(alice.principal, route)
         assert (await ask(call)).status == 200
     finally:
-        writing.writer._capacity = capacity
+        writing.writer._limit = limit
     assert writing.writer.dropped == before + 1
     assert (await show(alice, call.id)).json()["capture"] is None
 
