@@ -54,6 +54,19 @@ class Lines(forms.CharField):
         return [line.strip() for line in super().clean(value).splitlines() if line.strip()]
 
 
+def unread_field() -> forms.ChoiceField:
+    """What becomes of what a rule that looks at texts cannot read."""
+    return forms.ChoiceField(
+        label=gettext_lazy("What cannot be read: images, audio, files"),
+        choices=[
+            ("", gettext_lazy("Passes, unless the guardrail fails closed")),
+            ("pass", gettext_lazy("Passes")),
+            ("refuse", gettext_lazy("Is refused")),
+        ],
+        required=False,
+    )
+
+
 class GuardrailForm(forms.Form):
     """What all guardrails have; each kind adds its settings before it."""
 
@@ -111,6 +124,7 @@ class RegexForm(GuardrailForm):
     window = forms.IntegerField(
         label=gettext_lazy("Longest match in a stream, in characters"), min_value=1, max_value=4_096, required=False, initial=256
     )
+    unread = unread_field()
 
 
 class PiiForm(GuardrailForm):
@@ -131,6 +145,7 @@ class PiiForm(GuardrailForm):
         help_text=gettext_lazy("Two capital letters, one in a line, such as DE."),
     )
     restore = forms.BooleanField(label=gettext_lazy("Put what was redacted back into the client's answer"), required=False)
+    unread = unread_field()
 
 
 class SizeForm(GuardrailForm):
@@ -174,6 +189,7 @@ class ModerationForm(GuardrailForm):
     every_characters = forms.IntegerField(
         label=gettext_lazy("In a stream, asked every so many characters"), min_value=20, max_value=20_000, initial=400
     )
+    unread = unread_field()
 
 
 class WebhookForm(GuardrailForm):
@@ -188,6 +204,7 @@ class WebhookForm(GuardrailForm):
     every_characters = forms.IntegerField(
         label=gettext_lazy("In a stream, asked every so many characters"), min_value=20, max_value=20_000, initial=400
     )
+    unread = unread_field()
 
 
 FORMS: Mapping[str, type[GuardrailForm]] = {

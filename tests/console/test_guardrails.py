@@ -37,7 +37,11 @@ def set_up(console: Console, kind: str, **fields: Any) -> Any:
             {"patterns": "tok_[a-z]+\r\n\r\nsk-", "replacement": "", "window": "", "ignore_case": "on"},
             {"patterns": ["tok_[a-z]+", "sk-"], "ignore_case": True},
         ),
-        ("pii", {"kinds": ["email"], "regions": "DE", "restore": "on"}, {"kinds": ["email"], "regions": ["DE"], "restore": True}),
+        (
+            "pii",
+            {"kinds": ["email"], "regions": "DE", "restore": "on", "unread": "refuse"},
+            {"kinds": ["email"], "regions": ["DE"], "restore": True, "unread": "refuse"},
+        ),
         ("size", {"max_characters": "4000", "max_messages": ""}, {"max_characters": 4000}),
         ("models", {"allow": "small\nassistant:*", "users": ""}, {"allow": ["small", "assistant:*"], "users": []}),
         (

@@ -1,4 +1,4 @@
-"""From what went by to a row: answers are put together from their stream, personal data is taken out, batches are written."""
+"""From what went by to a row: personal data is taken out, batches are written."""
 
 from __future__ import annotations
 
@@ -14,18 +14,17 @@ import orjson
 import psycopg
 
 from apps.gateway.aside import AsideWriter
+from apps.gateway.capture.assembling import assembled
 from apps.gateway.guardrails import texts
 from apps.gateway.guardrails.budget import Budget, Exhausted
 from apps.gateway.guardrails.placeholders import Placeholders
 from apps.gateway.guardrails.sieve import Span, replaced, searched
-from apps.gateway.sse import EventSplitter, data_of
-from apps.gateway.wire import DONE
 from menhir.postgres import partitions, sql
 from menhir.postgres.line import Line
 
 if TYPE_CHECKING:
+    from apps.gateway.guardrails.places import Place
     from apps.gateway.guardrails.sieve import Finder
-    from apps.gateway.guardrails.texts import Place
 
 TABLE = "gateway_capture"
 MOST_STEPS = 10_000
@@ -80,55 +79,6 @@ def _redact(places: list[Place], finder: Finder) -> None:
     for place, spans in zip(places, found.spans, strict=True):
         if spans:
             place.write(replaced(place.text, spans, put))
-
-
-def assembled(stream: bytes) -> dict[str, Any] | None:
-    r"""Put a chat answer together from its stream; an error that ended it stands in `error`.
-
-    >>> assembled(b'data: {"choices": [{"index": 0, "delta": {"content": "a"}}]}\n\ndata: {"choices": [{"delta": {"content": "b"}}]}\n\n')
-    {'choices': [{'index': 0, 'message': {'content': 'ab'}, 'finish_reason': None}]}
-    """
-    answer: dict[str, Any] = {}
-    choices: dict[Any, dict[str, Any]] = {}
-    for event in EventSplitter().feed(stream):
-        said = data_of(event)
-        chunk = _read(said) if said is not None and said != DONE else None
-        if not isinstance(chunk, dict):
-            continue
-        answer |= {name: chunk[name] for name in ("id", "model", "created", "usage", "error") if chunk.get(name)}
-        for part in chunk.get("choices") or ():
-            if isinstance(part, dict):
-                choice = choices.setdefault(part.get("index") or 0, {"index": part.get("index") or 0, "message": {}, "finish_reason": None})
-                choice["finish_reason"] = part.get("finish_reason") or choice["finish_reason"]
-                _add(choice["message"], part.get("delta"))
-    if choices:
-        answer["choices"] = [choices[index] for index in sorted(choices, key=str)]
-    return answer or None
-
-
-def _add(message: dict[str, Any], delta: object) -> None:
-    for name, value in delta.items() if isinstance(delta, dict) else ():
-        if name == "tool_calls" and isinstance(value, list):
-            _add_tools(message.setdefault(name, []), value)
-        elif isinstance(value, str) and name != "role":
-            message[name] = (message.get(name) or "") + value
-        elif value is not None:
-            message[name] = value
-
-
-def _add_tools(calls: list[dict[str, Any]], more: list[Any]) -> None:
-    for number, piece in enumerate(more):
-        if not isinstance(piece, dict):
-            continue
-        index = piece.get("index", number)
-        call = next((call for call in calls if call["index"] == index), None)
-        if call is None:
-            calls.append(call := {"index": index, "function": {"arguments": ""}})
-        said = piece.get("function")
-        function: dict[str, Any] = said if isinstance(said, dict) else {}
-        call |= {name: value for name, value in piece.items() if name not in {"index", "function"} and value}
-        arguments = call["function"]["arguments"] + str(function.get("arguments") or "")
-        call["function"] |= {**{name: value for name, value in function.items() if value}, "arguments": arguments}
 
 
 def _read(said: bytes) -> Any:

@@ -42,6 +42,12 @@ class Guard:
         """Whether somebody else must be asked."""
         return self.kind in {"moderation", "webhook"}
 
+    @property
+    def refuses_unread(self) -> bool:
+        """Whether nothing may pass that is no text: as its settings say, else when it fails closed."""
+        said = getattr(self.settings, "unread", None)
+        return self.before and self.kind not in {"models", "size"} and (self.fails_closed if said is None else said == "refuse")
+
     def watches(self, call: Call) -> bool:
         """Whether it is about this call."""
         return not self.keys or call.principal.key_id in self.keys

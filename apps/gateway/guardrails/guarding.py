@@ -21,6 +21,7 @@ from apps.gateway.guardrails.elsewhere import MOST_INLINE_CHARACTERS, elsewhere
 from apps.gateway.guardrails.events import Note
 from apps.gateway.guardrails.judging import JUDGE, Question, Verdict, judge
 from apps.gateway.guardrails.placeholders import Placeholders
+from apps.gateway.guardrails.places import Thought
 from apps.gateway.guardrails.sieve import Searched, Sieve, replaced, searched
 from apps.gateway.guardrails.streaming import Shield
 from apps.gateway.settle import Tally, open_call, settle
@@ -32,8 +33,8 @@ if TYPE_CHECKING:
 
     from apps.gateway.call import Call, ResolvedRoute, Respond
     from apps.gateway.guardrails.guard import Guard
+    from apps.gateway.guardrails.places import Place
     from apps.gateway.guardrails.sieve import Finder, Span
-    from apps.gateway.guardrails.texts import Place
 
 Stage = Literal["before", "after"]
 TOO_COSTLY = "the text costs too much to look at"
@@ -112,16 +113,18 @@ class CallGuard:
         for guard in self.before:
             if guard.refuses_model(self.call):
                 self.hit(guard, "before", "model")
-            if guard.fails_closed and guard.kind not in {"models", "size"} and texts.is_opaque(body):
-                self._failed(guard, "before", "the input is tokens, not text")
+            if guard.refuses_unread and (what := texts.unread(body)) is not None:
+                self._note(guard, "before", "failed", f"could not read {what}")
+                raise GuardrailUnavailable(
+                    f"The guardrail `{guard.name}` cannot read {what}, and nothing may pass without it.", guardrail=guard.name
+                )
         messages = body.get("messages")
         places = texts.of_request(body)
-        if await self.check(self.before, places, "before", messages=len(messages) if isinstance(messages, list) else 0):
-            self.call.raw = None
+        await self.check(self.before, places, "before", messages=len(messages) if isinstance(messages, list) else 0)
 
     async def check_answer(self, body: bytes) -> bytes:
         """Check a whole answer; give what the client may have of it. Raises GuardrailError."""
-        if self.call.operation != "chat" or not (self.after or self.placeholders):
+        if self.call.operation not in {"chat", "completions"} or not (self.after or self.placeholders):
             return body
         answer = loaded(body)
         choices = list(texts.of_answer(answer))
@@ -140,6 +143,8 @@ class CallGuard:
         placeholders = self.placeholders
         changed = False
         for place in places:
+            if isinstance(place, Thought) and place.is_signed:
+                continue
             was = place.text
             if (now := replaced(was, list(placeholders.find(was, 0)), placeholders.restored)) != was:
                 place.write(now)
@@ -150,20 +155,21 @@ class CallGuard:
         """What a stream must pass on its way to the client; None when nothing watches over answers here."""
         return Shield(self, respond) if self.after or self.placeholders else None
 
-    def sieve(self, guard: Guard, finder: Finder, stage: Stage) -> Sieve:
-        """What a text goes through for one rule."""
+    def sieve(self, guard: Guard, finder: Finder, stage: Stage, *, again: bool = False) -> Sieve:
+        """What a text goes through for one rule; what is found in one that is said `again` is not counted again."""
         return Sieve(
             finder,
-            self._found(guard, stage),
+            self._found(guard, stage, again=again),
             eager=guard.action == "block" and finder.certain,
             give_up=lambda: self._failed(guard, stage, TOO_COSTLY),
         )
 
-    def _found(self, guard: Guard, stage: Stage) -> Callable[[Span, str], str]:
+    def _found(self, guard: Guard, stage: Stage, *, again: bool) -> Callable[[Span, str], str]:
         settings = guard.settings
 
         def put(span: Span, text: str) -> str:
-            self.hit(guard, stage, span.kind if isinstance(settings, kinds.Pii) else "pattern")
+            if not again or guard.action == "block":
+                self.hit(guard, stage, span.kind if isinstance(settings, kinds.Pii) else "pattern")
             if guard.action != "redact":
                 return text
             if isinstance(settings, kinds.Pii):
@@ -211,7 +217,7 @@ class CallGuard:
     async def check(self, guards: Sequence[Guard], places: list[Place], stage: Stage, *, messages: int = 0) -> bool:
         """Let each rule see the texts, in order; whether any of them was rewritten."""
         changed = False
-        characters = sum(len(place.text) for place in places)
+        characters = sum(len(place.text) for place in places if not place.again)
         for is_remote, several in groupby(guards, key=lambda guard: guard.is_remote):
             if is_remote:
                 before = [place.text for place in places]
@@ -219,7 +225,7 @@ class CallGuard:
                     continue
                 for place, was, now in zip(places, before, await self.ask(list(several), before, stage), strict=True):
                     if now != was:
-                        place.write(now)
+                        self._write(place, now, stage)
                         changed = True
                 continue
             for guard in several:
@@ -231,16 +237,20 @@ class CallGuard:
 
     async def _search(self, guard: Guard, finder: Finder, places: list[Place], stage: Stage) -> bool:
         found = await _spans(finder, [place.text for place in places])
-        put = self._found(guard, stage)
         changed = False
         for place, spans in zip(places, found.spans, strict=True):
             was = place.text
-            if (now := replaced(was, spans, put)) != was:
-                place.write(now)
+            if (now := replaced(was, spans, self._found(guard, stage, again=place.again))) != was:
+                self._write(place, now, stage)
                 changed = True
         if found.exhausted:
             self._failed(guard, stage, TOO_COSTLY)
         return changed
+
+    def _write(self, place: Place, text: str, stage: Stage) -> None:
+        if stage == "before":
+            self.call.raw = None  # at once: should a later rule block the call, what is kept of it is what this one left
+        place.write(text)
 
     def _take(self, guard: Guard, stage: Stage, verdict: Verdict) -> None:
         if verdict.failure is not None:

@@ -18,6 +18,8 @@ Names = Annotated[list[Annotated[str, Meta(min_length=1, max_length=256)]], Meta
 Seconds = Annotated[float, Meta(ge=0.1, le=30)]
 Held = Annotated[int, Meta(ge=1, le=4_096)]
 Every = Annotated[int, Meta(ge=20, le=20_000)]
+Unread = Literal["pass", "refuse"] | None
+"""What becomes of images, audio, files and tokens; None: as `fails_closed` says."""
 MOST_STORED_CHARACTERS = 100_000
 
 
@@ -34,6 +36,7 @@ class Regex(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     replacement: Annotated[str, Meta(max_length=200)] = "[REDACTED]"
     ignore_case: bool = False
     window: Held = 256
+    unread: Unread = None
 
 
 class Pii(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -42,6 +45,7 @@ class Pii(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     kinds: list[str] = msgspec.field(default_factory=lambda: list(pii.KINDS))
     regions: Annotated[list[Annotated[str, Meta(pattern=r"^[A-Z]{2}$")]], Meta(max_length=10)] = []
     restore: bool = False
+    unread: Unread = None
 
 
 class Size(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -67,6 +71,7 @@ class Moderation(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     threshold: Annotated[float, Meta(gt=0, le=1)] | None = None
     timeout_seconds: Seconds = 5.0
     every_characters: Every = 400
+    unread: Unread = None
 
 
 class Webhook(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -75,6 +80,7 @@ class Webhook(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     url: Annotated[str, Meta(min_length=1, max_length=500)]
     timeout_seconds: Seconds = 3.0
     every_characters: Every = 400
+    unread: Unread = None
 
 
 Settings = Regex | Pii | Size | Models | Moderation | Webhook

@@ -87,6 +87,8 @@ class Sieve:
         self._found = found
         self._give_up = give_up
         self._budget: Budget | None = Budget()
+        self.rewrote = False
+        """Whether it let through anything but what came."""
         self._eager = eager and finder.certain
         self._text = ""
         self._done = 0
@@ -124,7 +126,10 @@ class Sieve:
                 break
             if span.end == length and not ended and length - span.start < MOST_HELD_CHARACTERS:
                 return span.start  # with the next piece it may be longer
-            passed += (text[self._done : span.start], self._found(span, text[span.start : span.end]))
+            was = text[span.start : span.end]
+            now = self._found(span, was)
+            self.rewrote |= now != was
+            passed += (text[self._done : span.start], now)
             self._done = span.end
         return cut
 

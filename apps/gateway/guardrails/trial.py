@@ -16,7 +16,7 @@ from apps.gateway.guardrails.events import Note
 from apps.gateway.guardrails.guard import Guard, guard_of
 from apps.gateway.guardrails.guarding import CallGuard
 from apps.gateway.guardrails.models import Guardrail
-from apps.gateway.guardrails.texts import Place
+from apps.gateway.guardrails.places import Place
 from menhir.postgres.ids import uuid7
 from menhir.tenancy.models import Tenant
 from menhir.tenancy.principal import Principal

@@ -14,14 +14,16 @@ from asgiref.sync import sync_to_async
 
 from apps.gateway import corridor, keeping
 from apps.gateway.capture import writing
+from apps.gateway.capture.assembling import assembled
 from apps.gateway.capture.models import Capture, CapturePolicy
 from apps.gateway.errors import GuardrailBlocked, UpstreamRefused
 from apps.gateway.guardrails.models import Guardrail
-from apps.gateway.guardrails.pii import PHONE_STEPS
+from apps.gateway.guardrails.pii import PHONE_STEPS, PersonalData
 from menhir.audit.models import Entry
 from menhir.tenancy.transaction import tenant_transaction
 
 from peers.caller import Client, ask, call_of, fake
+from peers.said import SIGNATURE, THOUGHT
 from peers.script import TEXT
 from stage.cast import Person
 
@@ -286,6 +288,52 @@ async def test_policies_are_set_and_removed(alice, routes):
     await sync_to_async(walk)()
 
 
+async def test_what_is_kept_is_what_guardrails_left(alice, routes):
+    await keep(alice)
+
+    def watch() -> None:
+        with tenant_transaction(alice.tenant):
+            Guardrail.create(alice.tenant, name="pii", kind="pii", stage="both", action="redact", by=alice.principal)
+            settings = {"patterns": ["hunter2"]}
+            Guardrail.create(alice.tenant, name="words", kind="regex", position=1, settings=settings, by=alice.principal)
+
+    await sync_to_async(watch)()
+    for stream in (False, True):
+        route = await routes.to(fake(text="Ask eve@example.com now."))
+        call = call_of(alice.principal, route, messages=says("bob@example.com"), stream=stream)
+        await ask(call)
+        kept = (await show(alice, call.id)).json()["capture"]
+        assert kept["request"]["messages"] == says("[EMAIL_1]")
+        assert "@" not in str(kept["answer"])
+        call, client = call_of(alice.principal, route, messages=says("bob@example.com hunter2"), stream=stream), Client()
+        with pytest.raises(GuardrailBlocked):
+            await corridor.run(call, client, client.gone)
+        assert (await show(alice, call.id)).json()["capture"]["request"]["messages"] == says("[EMAIL_1] hunter2")
+
+
+async def test_thoughts_are_kept_without_personal_data_and_put_together(alice, routes):
+    await keep(alice, redact=True)
+    call = call_of(alice.principal, await routes.to(fake(thinks=1)), stream=True)
+    await ask(call)
+    message = (await show(alice, call.id)).json()["capture"]["answer"]["choices"][0]["message"]
+    assert message["thinking_blocks"] == [{"type": "thinking", "thinking": THOUGHT, "signature": SIGNATURE}]
+    pieces = [
+        {"reasoning_details": [{"type": "reasoning.text", "text": text, "signature": "s" * at, "index": 0}], "content": None}
+        for at, text in enumerate(("bob@exam", "ple.com"))
+    ]
+    parts = [{"content": [{"type": "thinking", "thinking": [{"type": "text", "text": text}]}]} for text in ("eve@exam", "ple.com")]
+    said = [*pieces, *parts, {"content": "It is "}, {"content": "Eve."}]
+    stream = b"".join(b"data: " + orjson.dumps({"choices": [{"index": 0, "delta": delta}]}) + b"\n\n" for delta in said)
+    taken = writing.Taken(call.principal.tenant_id, call.id, call.opened_at, call.opened_at, b"null", stream, True, False, PersonalData())
+    assert writing.row_of(taken)["answer"]["choices"][0]["message"] == {
+        "reasoning_details": [{"type": "reasoning.text", "text": "[EMAIL_2]", "signature": "", "index": 0}],
+        "content": [
+            {"type": "thinking", "thinking": [{"type": "text", "text": "[EMAIL_1]"}]},
+            {"type": "text", "text": "It is Eve."},
+        ],
+    }
+
+
 def test_tools_of_a_stream_are_put_together():
     deltas = [
         {"role": "assistant", "tool_calls": [{"index": 0, "id": "a", "type": "function", "function": {"name": "f", "arguments": ""}}]},
@@ -293,5 +341,5 @@ def test_tools_of_a_stream_are_put_together():
         {"tool_calls": [{"index": 0, "function": {"arguments": ": 1}"}}]},
     ]
     stream = b"".join(b"data: " + orjson.dumps({"choices": [{"index": 0, "delta": delta}]}) + b"\n\n" for delta in deltas)
-    message = writing.assembled(stream + b"data: [DONE]\n\n")["choices"][0]["message"]
+    message = assembled(stream + b"data: [DONE]\n\n")["choices"][0]["message"]
     assert message["tool_calls"] == [{"index": 0, "id": "a", "type": "function", "function": {"name": "f", "arguments": '{"x": 1}'}}]
