@@ -61,9 +61,10 @@ class Wanted:
 
 def call_of(tenant: Tenant, call_id: UUID) -> Call | None:
     """The call of an id; None when there is none."""
-    if call_id.version != UUIDV7:
+    seconds = (call_id.int >> 80) / 1000
+    if call_id.version != UUIDV7 or seconds > (datetime.now(UTC) + AROUND).timestamp():  # nor is one from the year 10889
         return None
-    about = datetime.fromtimestamp((call_id.int >> 80) / 1000, UTC)
+    about = datetime.fromtimestamp(seconds, UTC)
     call: Call | None = Call.objects.within(tenant).filter(id=call_id, opened_at__range=(about - AROUND, about + AROUND)).first()
     return call
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import ClassVar, Self
 
 from django.core.validators import MaxValueValidator, MinValueValidator
-from django.db import models
+from django.db import IntegrityError, models, transaction
 from django.utils.translation import gettext_lazy as _
 
 from apps.gateway.routing import KIND
@@ -42,8 +42,17 @@ class CapturePolicy(HotModel):
     @classmethod
     def put(cls, tenant: Tenant, *, route: str, enabled: bool, keep_days: int, redact: bool, by: Principal) -> Self:
         """Keep texts in this way, from the next call on."""
-        policy: Self = cls.objects.within(tenant).filter(route=route).first() or cls(tenant=tenant, route=route)
-        policy.enabled, policy.keep_days, policy.redact = enabled, keep_days, redact
+        said = {"enabled": enabled, "keep_days": keep_days, "redact": redact}
+        policy: Self | None = cls.objects.within(tenant).filter(route=route).first()
+        if policy is None:
+            policy = cls(tenant=tenant, route=route, **said)
+            try:
+                with transaction.atomic():
+                    policy.save(force_insert=True)
+            except IntegrityError:  # somebody else has said it meanwhile: the last word counts
+                policy = cls.objects.within(tenant).get(route=route)
+        for name, value in said.items():
+            setattr(policy, name, value)
         policy.save()
         detail = {"route": route, "enabled": enabled, "keep_days": keep_days, "redact": redact}
         audit.record(by, verb="capture.set", noun="capture_policy", noun_id=policy.id, detail=detail)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 import orjson
 import phonenumbers
 import psycopg
 import pytest
 from asgiref.sync import sync_to_async
+from django.db import connection
 
 from apps.gateway import corridor, keeping
 from apps.gateway.capture import writing
@@ -286,6 +290,39 @@ async def test_policies_are_set_and_removed(alice, routes):
         assert alice.api("calls:read").get("/api/v1/capture").status_code == 403
 
     await sync_to_async(walk)()
+
+
+@pytest.mark.parametrize("call_id", ["ffffffff-ffff-7fff-bfff-ffffffffffff", "e677d21f-dc00-7000-8000-000000000000", str(uuid4())])
+def test_an_id_of_no_call_is_not_found(alice, call_id):
+    for client, path in ((alice.api("calls:read"), ""), (alice.api("guardrails:write"), "/capture")):
+        asked = client.delete if path else client.get
+        assert asked(f"/api/v1/calls/{call_id}{path}").status_code == 404
+
+
+def test_two_who_set_a_policy_at_once_are_both_heard(alice, superuser):
+    """The second waits for the first at the unique index, and has the last word."""
+    ended: list[CapturePolicy] = []
+
+    def put(days: int) -> CapturePolicy:
+        return CapturePolicy.put(alice.tenant, route="", enabled=True, keep_days=days, redact=True, by=alice.principal)
+
+    def second() -> None:
+        with tenant_transaction(alice.tenant):
+            ended.append(put(2))
+        connection.close()
+
+    other = threading.Thread(target=second)
+    with psycopg.connect(superuser, autocommit=True) as watcher, tenant_transaction(alice.tenant):
+        put(1)
+        other.start()
+        waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'transactionid'"
+        deadline = time.monotonic() + 10
+        while not watcher.execute(waits).fetchone()[0] and time.monotonic() < deadline:
+            time.sleep(0.01)
+    other.join(10)
+    with tenant_transaction(alice.tenant):
+        (policy,) = CapturePolicy.objects.within(alice.tenant)
+    assert (policy.keep_days, len(ended)) == (2, 1)
 
 
 async def test_what_is_kept_is_what_guardrails_left(alice, routes):
