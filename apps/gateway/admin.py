@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy
 from unfold.widgets import UnfoldAdminPasswordWidget
@@ -77,6 +77,16 @@ class GuardrailAdmin(OfTenant):
     list_display = ("name", "kind", "stage", "action", "fails_closed", "position", "enabled")
     list_filter = ("kind", "enabled")
     search_fields = ("name",)
+
+    def save_model(self, request: HttpRequest, obj: Guardrail, form: Any, change: bool) -> None:  # noqa: FBT001  # Django's signature
+        """Make the secret of a webhook, and show it, once."""
+        obj.tenant_id = chosen_tenant_id(request) or obj.tenant_id
+        secret = obj.ensure_secret()
+        super().save_model(request, obj, form, change)
+        if secret:
+            self.message_user(
+                request, gettext_lazy("The webhook's secret, shown only now: %(secret)s") % {"secret": secret}, messages.WARNING
+            )
 
 
 @admin.register(GuardrailEvent)

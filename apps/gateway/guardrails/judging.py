@@ -6,12 +6,15 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import structlog
+
 from apps.gateway.guardrails import kinds
 
 if TYPE_CHECKING:
     from apps.gateway.call import Call
     from apps.gateway.guardrails.guard import Guard
 
+log = structlog.get_logger(__name__)
 JUDGE = "guardrail"
 """Under this name the platform asks a tenant's own models."""
 
@@ -44,7 +47,7 @@ class Verdict:
 
 
 async def judge(guard: Guard, question: Question) -> Verdict:
-    """Ask, for as long as the rule allows. Never raises for what the other side does."""
+    """Ask, for as long as the rule allows. Never raises: whatever goes wrong is the rule's failure."""
     from apps.gateway.guardrails import moderation, webhook  # the openai SDK and TLS: only where there is somebody to ask
 
     ask: Any = webhook.ask if isinstance(guard.settings, kinds.Webhook) else moderation.ask
@@ -55,4 +58,7 @@ async def judge(guard: Guard, question: Question) -> Verdict:
         return Verdict(failure="too slow")
     except JudgeFailed as e:
         return Verdict(failure=str(e))
+    except Exception:
+        log.exception("guardrail.judge_failed", guardrail=guard.name, kind=guard.kind)
+        return Verdict(failure="could not be asked")
     return verdict

@@ -101,7 +101,7 @@ class Guardrail(HotModel):
         """
         guardrail = cls(tenant=tenant, name=name, kind=kind)
         guardrail._set(fields)
-        secret = guardrail._new_secret() if kind == cls.Kind.WEBHOOK else ""
+        secret = guardrail.ensure_secret()
         try:
             with transaction.atomic():
                 guardrail.save(force_insert=True)
@@ -115,6 +115,10 @@ class Guardrail(HotModel):
         self._set(fields)
         self.save()
         self._record("revised", by)
+
+    def ensure_secret(self) -> str:
+        """Give a webhook that has none a secret, to be saved with it and shown, once; empty when there is nothing to show."""
+        return self._new_secret() if self.kind == self.Kind.WEBHOOK and self.sealed is None else ""
 
     def renew_secret(self, *, by: Principal) -> str:
         """Sign with a new secret from the next call on, and give it, once."""

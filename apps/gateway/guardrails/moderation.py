@@ -5,7 +5,7 @@ It is asked through our own `/v1`, as the platform acting for the tenant: the qu
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -15,6 +15,7 @@ from menhir.tenancy import principal
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
+    from openai.types import Moderation as Moderated
 
     from apps.gateway.guardrails.guard import Guard
     from apps.gateway.guardrails.kinds import Moderation
@@ -64,15 +65,25 @@ async def _by_moderations(judge: AsyncOpenAI, settings: Moderation, said: list[s
         raise JudgeFailed("the moderation model judged less than it was asked")
     found: set[str] = set()
     for result in answer.results:
-        scores = result.category_scores.model_dump(by_alias=True)
-        flags = result.categories.model_dump(by_alias=True)
+        # Not every server says all that OpenAI's does.
+        scores, flags = _said(result, "category_scores"), _said(result, "categories")
+        if settings.threshold is not None and not scores:
+            raise JudgeFailed("the moderation model gave no scores")
         wanted = settings.categories or list(flags)
         if settings.threshold is not None:
             found |= {name for name in wanted if (scores.get(name) or 0) >= settings.threshold}
         else:
             found |= {name for name in wanted if flags.get(name)}
-            if result.flagged and not settings.categories and not found:
+            if getattr(result, "flagged", False) and not settings.categories and not found:
                 found.add("flagged")
+    return found
+
+
+def _said(result: Moderated, member: str) -> dict[str, Any]:
+    said = getattr(result, member, None)
+    if said is None or isinstance(said, dict):
+        return said or {}
+    found: dict[str, Any] = said.model_dump(by_alias=True)
     return found
 
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import html
+import re
 from typing import Any
 
 import pytest
 from django.test import Client
+from django.urls import reverse
 
+from apps.gateway.guardrails.loading import PURPOSE
 from apps.gateway.guardrails.models import Guardrail
 from apps.gateway.models import Route
 from menhir.audit.models import Entry
+from menhir.tenancy.sealing import unseal
 from menhir.tenancy.transaction import tenant_transaction
 
 from stage.cast import Person
@@ -153,9 +158,47 @@ def test_a_foreign_cursor_is_refused(client, cursor):
     assert client.get(f"{GUARDRAILS}/events?cursor={cursor}").status_code == 400
 
 
-def test_staff_set_up_guardrails(alice):
-    """Staff see the pages of the tenant they have chosen."""
-    from django.urls import reverse
+@pytest.fixture
+def olga(alice: Person, mallory: Person) -> Client:
+    """An operator, who belongs to Globex and looks at Acme."""
+    mallory.user.is_staff = mallory.user.is_superuser = True
+    mallory.user.save()
+    browser = mallory.browser()
+    assert browser.post(reverse("admin:choose_tenant"), {"tenant": alice.tenant.slug}).status_code == 302
+    return browser
 
-    assert reverse("admin:gateway_guardrail_changelist")
-    assert reverse("admin:gateway_guardrailevent_changelist")
+
+def typed(**fields: Any) -> dict[str, Any]:
+    return {"name": "rule", "stage": "before", "action": "block", "settings": "{}", "position": "0", "enabled": "on", **fields}
+
+
+def test_the_webhook_that_staff_makes_has_a_secret_which_is_shown_once(alice, olga):
+    page = reverse("admin:gateway_guardrail_add")
+    shown = olga.post(page, typed(name="hook", kind="webhook", settings='{"url": "https://example.com"}'), follow=True)
+    (secret,) = re.findall("whsec_[A-Za-z0-9+/=]+", html.unescape(shown.content.decode()))
+    with tenant_transaction(alice.tenant):
+        made = Guardrail.objects.within(alice.tenant).get()
+    sealed = made.sealed
+    assert unseal(bytes(sealed), purpose=PURPOSE, tenant_id=alice.tenant.id, row_id=made.id) == secret
+    change = reverse("admin:gateway_guardrail_change", args=[made.id])
+    shown = olga.post(change, typed(name="hook", kind="webhook", settings='{"url": "https://example.com"}', position="3"), follow=True)
+    assert "whsec_" not in shown.content.decode()
+    with tenant_transaction(alice.tenant):
+        made = Guardrail.objects.within(alice.tenant).get()
+    assert (made.position, bytes(made.sealed)) == (3, bytes(sealed))
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "said"),
+    [
+        ("regex", '{"patterns": ["(a"]}', "not valid at position"),
+        ("pii", '{"kinds": ["x"]}', "There is no kind"),
+        ("pii", "[1]", "unknown field"),
+    ],
+)
+def test_what_staff_types_wrong_is_told_in_the_form(alice, olga, kind, settings, said):
+    answer = olga.post(reverse("admin:gateway_guardrail_add"), typed(kind=kind, settings=settings))
+    assert answer.status_code == 200
+    assert said in html.unescape(answer.content.decode())
+    with tenant_transaction(alice.tenant):
+        assert not Guardrail.objects.within(alice.tenant).exists()

@@ -6,10 +6,12 @@ import asyncio
 import json
 import time
 
+import psycopg
 import pytest
 from django.test import override_settings
 from standardwebhooks import Webhook as Verifier
 
+from apps.assistants.front import application
 from apps.gateway import client as inside
 from apps.gateway import corridor
 from apps.gateway.errors import GuardrailBlocked, GuardrailUnavailable
@@ -260,6 +262,62 @@ async def test_a_model_that_does_not_judge_fails_closed(alice, routes, guards, m
     model.answer = answer
     model.status = 503 if "error" in answer else 200
     await refused(call_of(alice.principal, await routes.to("fake")), GuardrailUnavailable)
+
+
+async def test_a_moderation_model_of_the_tenants_own_judges(alice, routes, guards, upstream):
+    """Through our own `/v1`, to a server whose answers lack what the SDK's types promise."""
+    inside.use_application(application)
+    await routes.to("fake", name="omni")
+    route = await routes.to(fake(text="such violence"))
+    await guards.add("mod", "moderation", stage="both", settings={"model": "omni"})
+    call = call_of(alice.principal, route, messages=says("peace", "violence"))
+    await refused(call)
+    assert upstream.stats.bodies[-1] == {"model": "fake", "input": ["peace", "violence"]}
+    assert ledger_row(call.id)["error_code"] == "guardrail:mod"
+    await refused(call_of(alice.principal, route, messages=says("peace")))
+    client = Client()
+    with pytest.raises(GuardrailBlocked):
+        await corridor.run(call_of(alice.principal, route, messages=says("peace"), stream=True), client, client.gone)
+    assert [(event.stage, event.counts) for event in await guards.events()] == [
+        ("before", {"violence": 1}),
+        ("after", {"violence": 1}),
+        ("after", {"violence": 1}),
+    ]
+    await ask(call_of(alice.principal, await routes.to("fake"), messages=says("peace")))
+
+
+@pytest.mark.parametrize(
+    ("result", "threshold", "is_blocked"),
+    [
+        ({"flagged": True, "categories": {"hate": True}}, None, True),
+        ({"flagged": False, "categories": {"hate": False}}, None, False),
+        ({"flagged": True}, None, True),
+        ({"flagged": True, "categories": {"hate": True}}, 0.5, None),
+    ],
+)
+async def test_a_moderation_that_lacks_its_scores(alice, routes, guards, model, result, threshold, is_blocked):
+    await guards.add("mod", "moderation", fails_closed=True, settings={"model": "omni", **({"threshold": threshold} if threshold else {})})
+    model.answer = {"id": "m", "model": "m", "results": [result]}
+    call = call_of(alice.principal, await routes.to("fake"))
+    if is_blocked is False:
+        await ask(call)
+    else:
+        await refused(call, GuardrailBlocked if is_blocked else GuardrailUnavailable)
+
+
+async def test_what_goes_wrong_in_asking_is_the_rules_failure(alice, routes, guards, webhook, superuser):
+    """A webhook without a secret cannot sign; before there was one for every webhook, each of its calls was an error of ours."""
+    route = await routes.to("fake")
+    for name, fails_closed in (("open", False), ("closed", True)):
+        await guards.add(name, "webhook", fails_closed=fails_closed, settings={"url": webhook.url}, routes=[] if fails_closed else [route])
+        with psycopg.connect(superuser, autocommit=True) as connection:
+            connection.execute("UPDATE gateway_guardrail SET sealed = NULL WHERE tenant_id = %s", [alice.tenant.id])
+        if not fails_closed:
+            await ask(call_of(alice.principal, route))
+        else:
+            await refused(call_of(alice.principal, await routes.to("fake")), GuardrailUnavailable)
+    assert webhook.asked == []
+    assert [(event.guardrail, event.outcome) for event in await guards.events()] == [("open", "failed"), ("closed", "failed")]
 
 
 async def test_the_judges_own_call_is_not_judged(alice, routes, guards, model):
