@@ -121,6 +121,15 @@ async def test_signed_thoughts_pass_whole_or_lose_their_signature(size):
     assert not any("I know" in str(delta) or "Bob" in str(delta) for delta in out[signed + 1 :])
 
 
+async def test_a_thought_that_comes_with_its_signature():
+    block = {"index": 0, "type": "thinking", "thinking": f"He has {CARD}", "signature": "s"}
+    out = await through([{"reasoning_content": f"He has {CARD}", "thinking_blocks": [block]}, {"content": "Hello"}])
+    assert out[0]["thinking_blocks"] == [{"index": 0, "type": "thinking", "thinking": "He has [CREDIT_CARD_1]", "signature": ""}]
+    block = {"index": 0, "type": "thinking", "thinking": "I know Bob", "signature": "s"}
+    out = await through([{"thinking_blocks": [block]}, {"content": "Hello"}])
+    assert out[0]["thinking_blocks"] == [block]
+
+
 @pytest.mark.parametrize("size", [1, 4, 100])
 async def test_thoughts_of_other_makers(size):
     pieces = cut(f"He has {CARD}", size)
