@@ -216,6 +216,8 @@ class ProviderForm(forms.Form):
         shown = ("base_url", *ACCOUNT)
         super().__init__(data, initial={name: getattr(provider, name) for name in shown} if provider is not None else None)
         self._headers = dict(provider.headers) if provider is not None else {}
+        self.unseen_headers: set[str] = set()
+        """Whose values are the present ones, which the person who saves has not seen."""
         self.fields.update(fields_for_model(Provider, fields=ACCOUNT if provider is not None else ("slug", *ACCOUNT)))
         for name in ("first_byte_timeout_seconds", "answer_timeout_seconds"):
             self.fields[name].validators.append(MaxValueValidator(LONGEST_SECONDS))
@@ -232,7 +234,9 @@ class ProviderForm(forms.Form):
             required=False,
             max_length=4_000,
             widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
-            help_text=gettext_lazy("Sealed when saved, and never shown again. Left empty, the present one stays."),
+            help_text=gettext_lazy(
+                "Sealed when saved, and never shown again. Left empty, the present one stays; another server or kind needs it anew."
+            ),
         )
         if provider is not None and provider.has_credential:
             self.fields["forget"] = forms.BooleanField(label=gettext_lazy("Take the present credential away"), required=False)
@@ -260,7 +264,10 @@ class ProviderForm(forms.Form):
             kept = self._headers.get(name)
             if not colon or (value == HIDDEN and kept is None):
                 raise forms.ValidationError(gettext("“%(line)s” is no header: write Name: value.") % {"line": line.strip()[:80]})
-            headers[name] = kept if value == HIDDEN and kept is not None else value
+            if value == HIDDEN and kept is not None:
+                self.unseen_headers.add(name)
+                value = kept
+            headers[name] = value
         if len(headers) > MOST_HEADERS:
             raise forms.ValidationError(gettext("At most %(n)d headers.") % {"n": MOST_HEADERS})
         try:

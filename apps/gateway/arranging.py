@@ -13,11 +13,11 @@ from django.db import IntegrityError, transaction
 from apps.gateway.addresses import is_open, literal
 from apps.gateway.errors import NameTaken, StillUsed, UnfitProvider, UnfitRoute, UnknownProvider, UnknownRoute
 from apps.gateway.models import Branch, Provider, Route, Target
-from apps.gateway.session import endpoint
+from apps.gateway.session import Origin, endpoint
 from menhir import audit
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from uuid import UUID
 
     from django.db import models
@@ -46,15 +46,25 @@ def route_named(tenant: Tenant, name: str, *, param: str = "name") -> Route:
     return found
 
 
-def put_provider(provider: Provider, changes: Mapping[str, Any], *, credential: str | None, by: Principal) -> None:
-    """Write a provider that a tenant describes himself: where he says where it is, it is guarded from now on."""
+def put_provider(
+    provider: Provider, changes: Mapping[str, Any], *, credential: str | None, by: Principal, unseen_headers: Collection[str] = ()
+) -> None:
+    """Write a provider that a tenant describes himself: where he says where it is, it is guarded from now on.
+
+    `unseen_headers` names those of `changes["headers"]` whose values were carried over by us and not said by him.
+    """
     made = provider._state.adding  # noqa: SLF001 - Django's documented door to whether a row is there already
     before = None if made else provider.base_url
+    earlier = _place(provider)
+    if "headers" not in changes:
+        unseen_headers = provider.headers
     for name, value in changes.items():
         setattr(provider, name, value)
     if provider.base_url != before:
         provider.is_guarded = True
     _check_place(provider)
+    if not made and _place(provider) != earlier:
+        _check_secrets_stay(provider, credential=credential, unseen_headers=unseen_headers)
     if credential is not None:
         provider.set_credential(credential)
     _save(provider, taken=f"There is a provider `{provider.slug}` already.", unfit=UnfitProvider)
@@ -124,6 +134,28 @@ def _check_place(provider: Provider) -> None:
     address = literal("127.0.0.1" if host == "localhost" else host)
     if provider.is_guarded and address is not None and not is_open(host, address):
         raise UnfitProvider("This address is inside a network that tenants' providers may not reach.", param="base_url")
+
+
+def _place(provider: Provider) -> tuple[str, Origin | str]:
+    """To whom it sends its credential, and in which wire."""
+    try:
+        return provider.kind, endpoint(provider.base_url).origin
+    except ValueError:  # what is built in has no address
+        return provider.kind, provider.base_url
+
+
+def _check_secrets_stay(provider: Provider, *, credential: str | None, unseen_headers: Collection[str]) -> None:
+    """Whoever may change an address must not thereby read, on a server of his own, a secret that nobody may read."""
+    if provider.has_credential and credential is None:
+        raise UnfitProvider(
+            "The stored credential is not sent to another scheme, host, port or kind: give one anew, or an empty one to take it away.",
+            param="credential",
+        )
+    if kept := sorted(unseen_headers):
+        raise UnfitProvider(
+            f"Stored headers are not sent to another scheme, host, port or kind: give the value of `{kept[0]}` anew, or leave it out.",
+            param="headers",
+        )
 
 
 def _check_sense(route: Route) -> None:

@@ -169,6 +169,24 @@ def test_a_provider_is_made_and_its_secrets_are_shown_nowhere(console: Console) 
     assert "No credential is stored." in words(browser.get(console.at("providers/near/")))
 
 
+def test_what_was_not_shown_is_not_sent_to_another_server(console: Console) -> None:
+    browser, place = console.owner.browser(), console.at("providers/near/")
+    patience = {"first_byte_timeout_seconds": "60", "answer_timeout_seconds": "600"}
+    data = {"kind": "openai", "base_url": "https://near.example.com/v1", "credential": SECRET, "headers": "X-Team: hidden-team-token"}
+    assert browser.post(console.at("providers/new"), {"slug": "near", **data, **patience}).status_code == 302
+    moved = {"kind": "openai", "base_url": "https://mallory.example.com/v1", **patience}
+    for secrets, complaint in (
+        ({"credential": "", "headers": "X-Team: mine"}, "The stored credential is not sent"),
+        ({"credential": "mine", "headers": "X-Own: 1\nX-Team: ••••••"}, "give the value of `X-Team` anew"),
+        ({"credential": "", "forget": "on", "headers": "X-Team: ••••••"}, "give the value of `X-Team` anew"),
+    ):
+        assert complaint in words(browser.post(place, {**moved, **secrets}))
+        with tenant_transaction(console.owner.tenant):
+            provider = Provider.objects.within(console.owner.tenant).get(slug="near")
+        assert (provider.base_url, provider.headers) == ("https://near.example.com/v1", {"X-Team": "hidden-team-token"})
+    assert browser.post(place, {**moved, "credential": "mine", "headers": "X-Team: mine"}).status_code == 302
+
+
 @pytest.mark.parametrize(
     ("changes", "complaint"),
     [

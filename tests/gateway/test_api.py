@@ -76,9 +76,50 @@ def test_who_moves_the_operators_provider_is_guarded_from_then_on(alice: Person,
         provision_openai(alice.tenant, api_key="sk-1", base_url="http://127.0.0.1:9/v1")
     assert send(client, "PATCH", f"{PROVIDERS}/openai", tariff="", credential="sk-2").status_code == 200
     assert send(client, "PATCH", f"{PROVIDERS}/openai", base_url="http://127.0.0.1:10/v1").status_code == 400
-    assert send(client, "PATCH", f"{PROVIDERS}/openai", base_url="https://api.example.com/v1").status_code == 200
+    stolen = send(client, "PATCH", f"{PROVIDERS}/openai", base_url="https://api.example.com/v1")
+    assert (stolen.status_code, stolen.json()["param"]) == (400, "credential")
+    assert client.get(f"{PROVIDERS}/openai").json()["base_url"] == "http://127.0.0.1:9/v1"
+    assert send(client, "PATCH", f"{PROVIDERS}/openai", base_url="https://api.example.com/v1", credential="sk-3").status_code == 200
     with tenant_transaction(alice.tenant):
         assert Provider.objects.within(alice.tenant).get(slug="openai").is_guarded
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"base_url": "https://mallory.example.com/v1"},
+        {"base_url": "https://api.openai.com.mallory.example.com/v1"},
+        {"base_url": "https://api.openai.com:8443/v1"},
+        {"base_url": "http://api.openai.com/v1"},
+        {"kind": "anthropic"},
+        {"kind": "extract", "base_url": ""},
+    ],
+)
+def test_a_stored_secret_does_not_move_with_the_address(alice: Person, routed: Client, changes: dict[str, str]):
+    def stored() -> tuple[Any, ...]:
+        from apps.gateway.models import Provider
+
+        with tenant_transaction(alice.tenant):
+            found = Provider.objects.within(alice.tenant).get(slug="openai")
+        return found.kind, found.base_url, bytes(found.sealed), found.headers
+
+    path, before = f"{PROVIDERS}/openai", stored()
+    for secrets, param in (
+        ({}, "credential"),
+        ({"headers": {}}, "credential"),
+        ({"headers": {"api-key": "mine"}}, "credential"),
+        ({"credential": "mine"}, "headers"),
+        ({"credential": ""}, "headers"),
+    ):
+        refused = send(routed, "PATCH", path, **changes, **secrets)
+        assert (refused.status_code, refused.json()["param"]) == (400, param)
+        assert stored() == before
+    assert send(routed, "PATCH", path, **changes, credential="mine", headers={}).status_code == 200
+
+
+def test_on_the_same_server_a_secret_stays(routed: Client):
+    same = send(routed, "PATCH", f"{PROVIDERS}/openai", base_url="https://API.openai.com:443/v2", kind="openai").json()
+    assert (same["base_url"], same["has_credential"], same["header_names"]) == ("https://API.openai.com:443/v2", True, ["api-key"])
 
 
 def test_a_route_is_shown_replaced_and_changed(routed: Client):

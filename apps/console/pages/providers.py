@@ -79,7 +79,9 @@ def remove(request: TenantRequest, provider: str) -> HttpResponse:
 def _put(request: TenantRequest, provider: Provider, form: ProviderForm) -> bool:
     try:
         with transaction.atomic():
-            arranging.put_provider(provider, form.changes, credential=form.credential, by=request.principal)
+            arranging.put_provider(
+                provider, form.changes, credential=form.credential, unseen_headers=form.unseen_headers, by=request.principal
+            )
     except MenhirError as refusal:
         if refusal.param == "name":
             refusal.param = "slug"
