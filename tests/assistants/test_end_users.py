@@ -8,6 +8,7 @@ import hashlib
 import hmac
 import json
 import time
+import tracemalloc
 from collections.abc import Iterator
 from datetime import timedelta
 from decimal import Decimal
@@ -22,9 +23,10 @@ from django.test import Client, override_settings
 from openai import OpenAI
 
 from menhir.audit.models import Entry
+from menhir.errors import Unauthenticated
 from menhir.metering.limits.models import Limit
 from menhir.metering.models import Call
-from menhir.tenancy import tokens
+from menhir.tenancy import authentication, tokens
 from menhir.tenancy.jwks import KeysUnavailable, RemoteKeys
 from menhir.tenancy.models import TokenIssuer
 from menhir.tenancy.transaction import tenant_transaction
@@ -293,6 +295,29 @@ def _post(api: Client, method: str, path: str, **body: object) -> dict[str, Any]
     assert answer.status_code in {200, 201}, answer.content
     found: dict[str, Any] = answer.json()
     return found
+
+
+def test_what_strangers_send_is_not_remembered(acmes: Company, signer: SigningKey):
+    async def refused() -> None:
+        for number in range(300):
+            long = f"{number:06}" * 1000
+            attempts = (
+                authentication.principal_of_key(f"mh_live_{long}{long}"),
+                tokens.principal_of_token(signer.token(iss=long, aud=audience(acmes.person))),
+                tokens.principal_of_token(signer.token(iss=ISS, aud=f"menhir:{long}")),
+                tokens.principal_of_token(signer.token(iss=ISS, aud="x"), (long * 10).encode()),
+            )
+            for attempt in attempts:
+                with pytest.raises(Unauthenticated):
+                    await attempt
+
+    tracemalloc.start()
+    try:
+        asyncio.run_coroutine_threadsafe(refused(), acmes.server.loop).result(60)
+        kept, _peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 1_000_000
 
 
 def test_an_issuer_that_is_deleted_admits_nobody_within_a_second(acmes: Company, signer: SigningKey):

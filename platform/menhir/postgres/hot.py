@@ -22,6 +22,8 @@ CHANNEL = "menhir_hot"
 DEAF_SECONDS = 5.0
 LONGEST_SECONDS = 300.0
 MOST_ENTRIES = 50_000
+MOST_ABSENCES = 5_000
+"""Of each cache. Strangers can ask for what is not there without end: their questions must not cost memory, nor the entries of others."""
 
 V = TypeVar("V")
 _caches: WeakSet[HotCache[Any]] = WeakSet()
@@ -70,6 +72,7 @@ class HotCache(Generic[V]):
         self.ttl_seconds = ttl_seconds
         self._entries: dict[Owner, dict[object, tuple[float, V | None]]] = {}
         self._loading: dict[tuple[Owner, object], asyncio.Task[V | None]] = {}
+        self._absences: dict[tuple[Owner, object], None] = {}
         self._count = 0
         self._generation = 0
         _caches.add(self)
@@ -112,12 +115,26 @@ class HotCache(Generic[V]):
             entries = self._entries.setdefault(owner, {})
             self._count += key not in entries
             entries[key] = (began, value)
+            if value is None:
+                self._bound_absences((owner, key))
         return value
+
+    def _bound_absences(self, spot: tuple[Owner, object]) -> None:
+        """Forget the oldest absence when there are too many; some that are listed may be evicted, or present, by now."""
+        self._absences[spot] = None
+        if len(self._absences) > MOST_ABSENCES:
+            owner, key = next(iter(self._absences))
+            del self._absences[owner, key]
+            entries = self._entries.get(owner, {})
+            if (entry := entries.get(key)) is not None and entry[1] is None:
+                del entries[key]
+                self._count -= 1
 
     def clear(self) -> None:
         """Forget everything."""
         self._generation += 1
         self._count = 0
+        self._absences.clear()
         self._entries.clear()
         self._loading.clear()
 
@@ -126,6 +143,7 @@ class HotCache(Generic[V]):
         self._generation += 1
         for owner in (tenant_id, None):
             self._count -= len(self._entries.pop(owner, ()))
+        self._absences = {spot: None for spot in self._absences if spot[0] not in {tenant_id, None}}
         for spot in [spot for spot in tuple(self._loading) if spot[0] in {tenant_id, None}]:
             self._loading.pop(spot, None)  # whoever asks from now on must not get what was read before
 

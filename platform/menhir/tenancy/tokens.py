@@ -25,7 +25,8 @@ from menhir.postgres.hot import HotCache
 from menhir.tenancy import keysets, sealing
 from menhir.tenancy.jwks import RemoteKeys
 from menhir.tenancy.keysets import KeySet
-from menhir.tenancy.models.issuer import AUDIENCE_PREFIX, PURPOSE, SHARED
+from menhir.tenancy.models.issuer import AUDIENCE_PREFIX, MOST_ISSUER_CHARACTERS, PURPOSE, SHARED
+from menhir.tenancy.models.tenant import MOST_SLUG_CHARACTERS, SLUG
 from menhir.tenancy.principal import INFERENCE, Principal
 
 FIND_ISSUERS = sql.load(__package__, "find_issuers")
@@ -107,6 +108,8 @@ async def principal_of_token(token: str, organization: bytes | None = None) -> P
     """Whose token this is; `organization` is the tenant's short name as the request says it. Raises InvalidToken or one of its kinds."""
     if len(token) > MOST_CHARACTERS:
         raise InvalidToken(f"A token has at most {MOST_CHARACTERS} characters.")
+    if organization is not None and len(organization) > MOST_SLUG_CHARACTERS:
+        raise UnknownIssuer
 
     async def load() -> _Verified:
         return await _verify(token, organization.decode("latin-1") if organization else None)
@@ -164,7 +167,8 @@ def _tenant_named(audiences: list[str], organization: str | None) -> str:
 
 
 async def _issuer(tenant: str, issuer: object, audiences: list[str]) -> Issuer:
-    if not isinstance(issuer, str) or not issuer.isprintable() or not tenant.isprintable():
+    # Nobody has vouched for either yet: what no row can hold is neither looked up nor remembered.
+    if not isinstance(issuer, str) or len(issuer) > MOST_ISSUER_CHARACTERS or not issuer.isprintable() or not SLUG.regex.fullmatch(tenant):
         raise UnknownIssuer
 
     async def load() -> tuple[Issuer, ...] | None:

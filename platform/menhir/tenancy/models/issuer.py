@@ -25,6 +25,7 @@ ALGORITHMS = (*ASYMMETRIC, SHARED)
 AUDIENCE_PREFIX = "menhir:"
 PURPOSE = "menhir.tenancy.issuer"
 LONGEST_LEEWAY_SECONDS = 120
+MOST_ISSUER_CHARACTERS = 500
 MOST_PREFIX_CHARACTERS = 40
 MOST_KEY_CHARACTERS = 64 * 1024
 LEAST_SECRET_CHARACTERS, MOST_SECRET_CHARACTERS = 32, 1024
@@ -40,7 +41,7 @@ class TokenIssuer(HotModel):
     hot_kind: ClassVar[str] = "issuer"
 
     name = models.CharField(_("name"), max_length=80)
-    issuer = models.CharField(_("issuer"), max_length=500, help_text=_("What its tokens say in `iss`, to the letter."))
+    issuer = models.CharField(_("issuer"), max_length=MOST_ISSUER_CHARACTERS, help_text=_("What its tokens say in `iss`, to the letter."))
     audience = models.CharField(
         _("audience"),
         max_length=200,

@@ -15,6 +15,7 @@ from menhir.postgres.ids import uuid7
 if TYPE_CHECKING:
     from menhir.identity.models import User
 
+MOST_SLUG_CHARACTERS = 40
 SLUG = RegexValidator(r"^[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?$", _("Use up to 40 lower-case letters, digits and hyphens."))
 
 
@@ -22,7 +23,7 @@ class Tenant(models.Model):
     """An organisation whose people, prompts, documents and money are its own."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    slug = models.CharField(_("short name"), max_length=40, unique=True, validators=[SLUG])
+    slug = models.CharField(_("short name"), max_length=MOST_SLUG_CHARACTERS, unique=True, validators=[SLUG])
     name = models.CharField(_("name"), max_length=120)
     created_at = models.DateTimeField(_("created"), default=timezone.now, editable=False)
 
