@@ -23,7 +23,8 @@ MOST_HEAD_BYTES = 64 * 1024
 HEAD_SECONDS = 20.0
 """For a whole head."""
 BODY_SECONDS = 60.0
-"""Between two parts of a body."""
+"""Between two parts of a body, and for the whole of a small one; a longer one has as much more as `LEAST_BYTES_PER_SECOND` gives it."""
+LEAST_BYTES_PER_SECOND = 16 * 1024
 SILENT_SECONDS = 75.0
 """For the first byte on a new connection."""
 TICKS_BETWEEN_SWEEPS = 50
@@ -33,6 +34,8 @@ MOST_FILES_AT_ONCE = 4
 """How many of the largest files a form without scripts may bring together; of smaller ones more."""
 TOO_LARGE = "menhir.too_large"
 """Set in a scope whose body was over its limit, and was dropped."""
+FROM_NOBODY = "menhir.from_nobody"
+"""Set in a scope whose body was not read, since files are taken from those alone who show a key or a session."""
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -55,18 +58,20 @@ def most_bytes(path: str) -> int:
     return int(settings.MENHIR_BODY_LIMIT_BYTES)
 
 
-def bounded(application: Application) -> Application:
-    """Drop what is over the limit and mark the scope: `menhir.wiring.middleware.body_limit` answers for it."""
+def bounded(application: Application, *, is_nobody: Callable[[Scope], Awaitable[bool]]) -> Application:
+    """Drop what is over the limit, or a file from nobody, and mark the scope: `menhir.wiring.middleware.body_limit` answers for it."""
 
     async def within_bounds(scope: Scope, receive: Receive, send: Send) -> None:
         most, received, dropped = most_bytes(scope["path"]), 0, False
         declared = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
         if declared.isdigit() and int(declared) > most:
             scope[TOO_LARGE] = True
+        elif await is_nobody(scope):
+            scope[FROM_NOBODY] = True
 
         async def counted() -> MutableMapping[str, Any]:
             nonlocal received, dropped
-            if not dropped and TOO_LARGE not in scope:
+            if not dropped and TOO_LARGE not in scope and FROM_NOBODY not in scope:
                 message = await receive()
                 received += len(message.get("body", b""))
                 if received <= most:
@@ -94,6 +99,7 @@ class BoundedHeads(HttpToolsProtocol):
     since = 0.0
     idle_since: float | None = None
     """When the last answer was through, and nothing has come since."""
+    until = 0.0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Somebody is there."""
@@ -105,6 +111,7 @@ class BoundedHeads(HttpToolsProtocol):
         self.head_bytes += len(data)
         if self.receiving:
             self.since = self.loop.time()
+            self.until += len(data) / LEAST_BYTES_PER_SECOND
         super().data_received(data)
         if self.heading and self.head_bytes > MOST_HEAD_BYTES and not self.transport.is_closing():
             self.transport.write(HEAD_TOO_LARGE)
@@ -118,7 +125,7 @@ class BoundedHeads(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Its head is whole."""
-        self.heading, self.receiving = False, True
+        self.heading, self.receiving, self.until = False, True, self.loop.time() + BODY_SECONDS
         super().on_headers_complete()
         if self.cycle is not None:  # whose making is uvicorn's, and its writing ours
             self.cycle.__class__ = Cycle
@@ -148,7 +155,7 @@ class BoundedHeads(HttpToolsProtocol):
         waited = now - self.since
         if self.heading:
             return waited > (HEAD_SECONDS if self.begun else SILENT_SECONDS)
-        return self.receiving and waited > BODY_SECONDS and not self.flow.read_paused
+        return self.receiving and (waited > BODY_SECONDS or now > self.until) and not self.flow.read_paused
 
     def hang_up(self) -> None:
         """Let go of a caller who does not go on."""

@@ -14,8 +14,9 @@ from django.core.asgi import get_asgi_application
 from django.urls import get_resolver
 
 from menhir.wiring.bounds import Application, bounded
+from menhir.wiring.uploaders import is_nobody
 
-_django = bounded(cast("Application", get_asgi_application()))
+_django = bounded(cast("Application", get_asgi_application()), is_nobody=is_nobody)
 _loading: asyncio.Task[None] | None = None
 
 

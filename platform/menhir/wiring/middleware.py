@@ -6,10 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 from django.conf import settings
+from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponse
 
 from menhir.telemetry import requests
-from menhir.wiring.bounds import TOO_LARGE
+from menhir.wiring.bounds import FORMS, FROM_NOBODY, TOO_LARGE
 
 
 def request_id(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
@@ -29,13 +30,18 @@ def request_id(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[
 
 
 def body_limit(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
-    """Answer 413 to a request whose body was dropped on its way in (see `bounds`)."""
+    """Answer for a request whose body was dropped on its way in (see `bounds`): 413, or to the sign-in page; the API says 401 by itself."""
     from menhir.wiring.pages import error
 
     too_large = error(413)
 
     def middleware(request: Any) -> HttpResponse:
-        return too_large(request) if getattr(request, "scope", {}).get(TOO_LARGE) else get_response(request)
+        scope = getattr(request, "scope", {})
+        if scope.get(TOO_LARGE):
+            return too_large(request)
+        if scope.get(FROM_NOBODY) and FORMS.match(request.path):
+            return redirect_to_login(request.get_full_path())
+        return get_response(request)
 
     return middleware
 

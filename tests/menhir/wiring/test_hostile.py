@@ -15,8 +15,18 @@ from console.conftest import console  # noqa: F401  # the fixture
 from django.test import Client
 
 from apps.chat.models import Conversation
+from menhir.tenancy.models.key import generate
 from menhir.tenancy.transaction import tenant_transaction
-from menhir.wiring.bounds import BODY_SECONDS, HEAD_SECONDS, MOST_HEAD_BYTES, SILENT_SECONDS, TOO_SLOW, hang_up_on_overdue
+from menhir.wiring.bounds import (
+    BODY_SECONDS,
+    HEAD_SECONDS,
+    LEAST_BYTES_PER_SECOND,
+    MOST_HEAD_BYTES,
+    SILENT_SECONDS,
+    TOO_SLOW,
+    BoundedHeads,
+    hang_up_on_overdue,
+)
 
 from stage.cast import Person
 from stage.served import Served
@@ -48,7 +58,8 @@ class Door:
         sent = {"content-length": str(len(body)), **self.headers, **{name.replace("_", "-"): value for name, value in headers.items()}}
         connection.putrequest(method, path, skip_accept_encoding=True)
         for name, value in sent.items():
-            connection.putheader(name, value)
+            if value:
+                connection.putheader(name, value)
         connection.endheaders(body)
         answer = connection.getresponse()
         return Answered(answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read())
@@ -206,6 +217,37 @@ def test_a_head_that_does_not_end_is_hung_up_on(server: Served) -> None:
     assert heard == b"" or heard.startswith(b"HTTP/1.1 431 ")
 
 
+@pytest.mark.parametrize("method", ["POST", "PUT", "GET"])
+@pytest.mark.parametrize("who", ["nobody", "an invented name", "a visitor"])
+def test_a_file_is_not_awaited_from_who_could_not_bring_it(server: Served, alice: Person, who: str, method: str) -> None:
+    """The answer comes while the body is still held back: nothing waits for it, and nothing of it is kept."""
+    visitor = Client(headers={"host": "localhost"})
+    visitor.session.save()
+    headers = {
+        "nobody": {},
+        "an invented name": {"authorization": f"Bearer {generate()}", "cookie": "menhir_session=" + "a" * 32},
+        "a visitor": {"authorization": "Basic YTpi", "cookie": f"menhir_session={visitor.cookies['menhir_session'].value}"},
+    }[who]
+    door = Door(server.base_url, headers)
+    for declared in ({"content_length": str(20 * 1024 * 1024)}, {"transfer_encoding": "chunked", "content_length": ""}):
+        form = door.ask(method, f"/t/{alice.tenant.slug}/console/collections/handbook/upload", b"", **declared)
+        assert (form.status, form.headers["location"].partition("?")[0]) == (302, "/accounts/login/")
+        assert door.ask(method, f"{DOCUMENTS}/a" if method != "POST" else DOCUMENTS, b"", **declared).status in {401, 405}
+
+
+def test_whoever_may_bring_a_file_is_awaited(api: Door, pages: Door, alice: Person) -> None:
+    there = urlsplit(api.address)
+    for door, path in ((api, f"{DOCUMENTS}/a"), (pages, f"/t/{alice.tenant.slug}/console/collections/handbook/upload")):
+        connection = http.client.HTTPConnection(there.hostname, there.port, timeout=1)
+        connection.putrequest("PUT", path)
+        for name, value in {**door.headers, "content-length": "100"}.items():
+            connection.putheader(name, value)
+        connection.endheaders(b"{")
+        with pytest.raises(TimeoutError):
+            connection.getresponse()
+        connection.close()
+
+
 @pytest.mark.parametrize(
     ("sent", "late_seconds", "heard"),
     [
@@ -266,6 +308,34 @@ def test_the_server_looks_after_slow_callers_by_itself(server: Served) -> None:
         connection: Any = eventually(heard, what="the server having read it")
         connection.since -= HEAD_SECONDS + 1
         assert line.recv(1000) == TOO_SLOW
+
+
+def test_a_body_in_drops_has_no_more_time_than_one_that_stops(server: Served, alice: Person) -> None:
+    there = urlsplit(server.base_url)
+    head = f"POST {CHAT} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {alice.key()}\r\ncontent-length: 9000000\r\n\r\n"
+
+    def overdue(connection: BoundedHeads, seconds: float) -> bool:
+        """As it would be after so many seconds, had there been a byte a moment before."""
+        now = server.loop.time() + seconds
+        connection.since = now - 1
+        return connection.is_overdue(now)
+
+    with socket.create_connection((there.hostname, there.port), timeout=10) as line:
+        line.sendall(head.encode())
+        mine = line.getsockname()[1]
+
+        def found() -> BoundedHeads | None:
+            others = tuple(server.server_state.connections)
+            return next((one for one in others if one.transport.get_extra_info("peername")[1] == mine and one.receiving), None)
+
+        connection = eventually(found, what="the server having read the head")
+        assert not overdue(connection, BODY_SECONDS - 5)
+        assert overdue(connection, BODY_SECONDS + 1)
+        before = connection.until
+        line.sendall(b" " * LEAST_BYTES_PER_SECOND * 30)
+        eventually(lambda: connection.until >= before + 29, what="the server having read half a megabyte")
+        assert not overdue(connection, BODY_SECONDS + 20)
+        assert overdue(connection, BODY_SECONDS + 31)
 
 
 def test_who_takes_his_time_between_two_requests_is_not_hung_up_on(server: Served) -> None:
