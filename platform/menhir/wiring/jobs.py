@@ -8,10 +8,14 @@ from procrastinate.contrib.django import app
 from procrastinate.exceptions import ProcrastinateException
 from procrastinate.jobs import Status
 
+from menhir.postgres import pools, sql
+
 QUEUE = "upkeep"
 KEPT_HOURS = 72
 """How long finished jobs can be looked up under /staff/; failed ones stay longer, for somebody to see why."""
 FAILED_KEPT_HOURS = 30 * 24
+DELETE_ENDED_SESSIONS = sql.load(__package__, "delete_ended_sessions")
+DELETE_EXPIRED_COUNTERS = sql.load(__package__, "delete_expired_counters")
 SILENT_SECONDS = 30.0
 MOST_RESCUES = 10
 
@@ -43,6 +47,9 @@ async def rescue(timestamp: int) -> None:
 @app.periodic(cron="17 * * * *", periodic_id="upkeep.prune")
 @app.task(name="upkeep.prune", queue=QUEUE, queueing_lock="upkeep.prune")
 async def prune(timestamp: int) -> None:
-    """Delete the jobs that ended long ago."""
+    """Delete the jobs that ended long ago, and what of people's comings and goings has ended."""
     await app.job_manager.delete_old_jobs(nb_hours=KEPT_HOURS, include_cancelled=True, include_aborted=True)
     await app.job_manager.delete_old_jobs(nb_hours=FAILED_KEPT_HOURS, include_failed=True)
+    async with pools.app.connection() as connection:
+        for statement in (DELETE_ENDED_SESSIONS, DELETE_EXPIRED_COUNTERS):
+            await statement.run(connection)

@@ -150,7 +150,14 @@ TEMPLATES = [
     },
 ]
 CHANNEL_LAYERS = {"default": {"BACKEND": "menhir.realtime.layer.PostgresChannelLayer"}}
-CACHES = {"default": {"BACKEND": "django.core.cache.backends.db.DatabaseCache", "LOCATION": "identity_cache"}}
+# It counts attempts to sign in. By default it throws entries away from the 300th on: whoever tried so many addresses would be free again.
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.db.DatabaseCache",
+        "LOCATION": "identity_cache",
+        "OPTIONS": {"MAX_ENTRIES": 100_000},
+    }
+}
 
 # --- People -----------------------------------------------------------------------------------------------------------
 AUTH_USER_MODEL = "identity.User"

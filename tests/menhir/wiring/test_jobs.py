@@ -10,6 +10,7 @@ from django.db import connection, connections
 from procrastinate.contrib.django import app
 
 from apps.chat.jobs import purge_conversation
+from menhir.postgres import pools
 from menhir.wiring import jobs
 
 from stage.servers import eventually
@@ -93,6 +94,27 @@ async def test_a_job_that_kills_every_worker_is_given_up(alice, watching):
     assert _status(watching, job) == "failed"
 
 
+@pytest.fixture
+async def pool():
+    """As `worker` holds it."""
+    await pools.app.open()
+    yield
+    await pools.app.close()
+
+
+@pytest.mark.usefixtures("pool")
+async def test_sessions_and_counters_that_ended_are_deleted(watching):
+    mark = uuid.uuid4().hex[:8]
+    for name, life in (("over", "-1 minute"), ("live", "1 minute")):
+        watching.execute("INSERT INTO django_session VALUES (%s, '', now() + %s::interval)", [f"{mark}{name}", life])
+        watching.execute("INSERT INTO identity_cache VALUES (%s, '', now() + %s::interval)", [f"{mark}{name}", life])
+    await jobs.prune(timestamp=0)
+    for table, column in (("django_session", "session_key"), ("identity_cache", "cache_key")):
+        left = watching.execute(f"SELECT {column} FROM {table} WHERE {column} LIKE %s", [f"{mark}%"]).fetchall()
+        assert left == [(f"{mark}live",)]
+
+
+@pytest.mark.usefixtures("pool")
 async def test_jobs_that_ended_long_ago_are_deleted(alice, watching):
     from asgiref.sync import sync_to_async
 
