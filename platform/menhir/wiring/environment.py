@@ -18,7 +18,7 @@
 | `MENHIR_GRACE_SECONDS` | 20 | how long what is under way then has to end (at most 20) |
 | `MENHIR_LOG_CALLS` | no | a line in the log for each model call |
 | `OTEL_EXPORTER_OTLP_ENDPOINT` | nowhere | where spans and metrics go, with the extra `menhir[otel]` |
-| `MENHIR_METRICS_TOKEN` | this machine alone | who may read `/metrics`, as a bearer token |
+| `MENHIR_METRICS_TOKEN` | this machine, if it serves nobody else | who may read `/metrics`, as a bearer token |
 | `MENHIR_WORKER_METRICS`, `MENHIR_EMBEDDER_METRICS` | nowhere | where these roles answer `/metrics`: `9101`, or `0.0.0.0:9101` |
 | `MENHIR_SMTP_URL` | files in `MENHIR_HOME/mail` | `smtp://user:password@host:port` |
 """

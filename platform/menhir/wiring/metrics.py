@@ -1,8 +1,9 @@
 """`/metrics`, in the form that Prometheus reads: for those who operate the platform, and for no tenant.
 
 With `MENHIR_METRICS_TOKEN` set, whoever brings it as a bearer token may read, from wherever he comes. Without, only programs on this very
-machine may. A reverse proxy is such a program, too, and speaks for strangers: what came through one, by its headers or by a name that is
-not this machine's, is refused.
+machine may, and only where nobody else is served: a reverse proxy is a program on this machine, too, and speaks for strangers, in whose
+requests nothing need tell. So where `MENHIR_PUBLIC_URL` is not this machine's, or `MENHIR_BEHIND_PROXY` is set, the token alone opens. What
+came through a proxy by its headers, or by a name that is not this machine's, is refused anyhow.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import hmac
 from collections.abc import Awaitable, Callable, MutableMapping
 from ipaddress import ip_address
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from django.conf import settings
 
@@ -23,7 +25,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 PATH: Final = "/metrics"
 FORWARDING: Final = frozenset({b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto", b"forwarded", b"x-real-ip", b"via"})
 LOCAL_NAMES: Final = frozenset({"localhost", "127.0.0.1", "::1"})
-REFUSED: Final = b"Metrics are for operators: set MENHIR_METRICS_TOKEN and send it as a bearer token, or ask from this machine.\n"
+REFUSED: Final = b"Metrics are for operators: set MENHIR_METRICS_TOKEN and send it as a bearer token.\n"
 
 looks: list[Callable[[], Awaitable[None]]] = []
 """What must be asked before a scrape, since a gauge may only look."""
@@ -52,10 +54,15 @@ def admits(headers: MutableMapping[bytes, bytes], client: tuple[str, int] | None
     if token:
         kind, _, given = headers.get(b"authorization", b"").partition(b" ")
         return kind.lower() == b"bearer" and hmac.compare_digest(given.strip(), token.encode())
-    if client is None or headers.keys() & FORWARDING:
+    if client is None or headers.keys() & FORWARDING or _serves_strangers():
         return False
     host = headers.get(b"host", b"").decode("latin-1").rpartition(":")[0] or headers.get(b"host", b"").decode("latin-1")
     return host.strip("[]") in LOCAL_NAMES and _is_local(client[0])
+
+
+def _serves_strangers() -> bool:
+    host = urlsplit(settings.MENHIR_PUBLIC_URL).hostname or ""
+    return settings.MENHIR_BEHIND_PROXY or not (host == "localhost" or _is_local(host))
 
 
 def _is_local(address: str) -> bool:

@@ -26,7 +26,8 @@ MENHIR_MASTER_KEYS, MENHIR_MASTER_KEYS_FILE = environment.master_keys(MENHIR_HOM
 DEBUG = False
 ALLOWED_HOSTS = environment.words("MENHIR_HOSTS", ["localhost", "127.0.0.1", "[::1]", _public.hostname or "localhost"])
 CSRF_TRUSTED_ORIGINS = [MENHIR_PUBLIC_URL]
-if environment.text("MENHIR_BEHIND_PROXY", ""):
+MENHIR_BEHIND_PROXY = bool(environment.text("MENHIR_BEHIND_PROXY", ""))
+if MENHIR_BEHIND_PROXY:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
     ALLAUTH_TRUSTED_PROXY_COUNT = 1  # else one guesser at the sign-in page would lock out everybody behind the proxy
 

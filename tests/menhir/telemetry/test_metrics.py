@@ -124,6 +124,27 @@ def test_without_one_only_this_machine_reads(headers, client, admitted):
     assert admits(headers, client) is admitted
 
 
+@pytest.mark.parametrize(
+    ("public_url", "behind_proxy", "admitted"),
+    [
+        ("http://127.0.0.1:8000", False, True),
+        ("http://localhost", False, True),
+        ("http://[::1]:8000", False, True),
+        ("http://127.0.0.1:8000", True, False),
+        ("https://menhir.example.com", False, False),
+        ("http://10.0.0.7:8000", False, False),
+        ("https://127.0.0.1.example.com", False, False),
+    ],
+)
+def test_who_serves_strangers_wants_a_token(acmes, public_url, behind_proxy, admitted):  # noqa: F811
+    """A bare `proxy_pass` sends `Host: 127.0.0.1`, comes from this machine and says nothing of whom it speaks for."""
+    with override_settings(MENHIR_PUBLIC_URL=public_url, MENHIR_BEHIND_PROXY=behind_proxy):
+        assert scrape(acmes.server).status_code == (200 if admitted else 403)
+        with override_settings(MENHIR_METRICS_TOKEN="sesame"):
+            assert scrape(acmes.server).status_code == 401
+            assert scrape(acmes.server, authorization="Bearer sesame").status_code == 200
+
+
 def test_what_came_through_a_proxy_is_refused(server):
     refused = scrape(server, **{"x-forwarded-for": "203.0.113.9"})
     assert refused.status_code == 403
