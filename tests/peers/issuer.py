@@ -54,6 +54,7 @@ class KeyServer:
         self.status = 200
         self.body: bytes | None = None
         self.location: str | None = None
+        self.encoding: str | None = None
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -63,6 +64,8 @@ class KeyServer:
                 self.send_response(outer.status)
                 if outer.location:
                     self.send_header("location", outer.location)
+                if outer.encoding:
+                    self.send_header("content-encoding", outer.encoding)
                 self.send_header("content-length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)

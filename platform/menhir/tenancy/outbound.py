@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -23,6 +23,13 @@ if TYPE_CHECKING:
 DEFAULT_PORTS = {"https": 443, "http": 80}
 NAT64 = IPv6Network("64:ff9b::/96")
 """An IPv4 address in IPv6's clothes (RFC 6052)."""
+GLOBAL_UNICAST = IPv6Network("2000::/3")
+"""Whatever else IPv6 has is local, a translation of IPv4, or nobody's yet; Python takes much of it for public."""
+NOT_PUBLIC = (
+    IPv6Network("3fff::/20"),  # documentation (RFC 9637)
+    IPv4Network("192.0.0.0/24"),  # protocol assignments (RFC 6890)
+    IPv4Network("192.88.99.0/24"),  # relays of 6to4 (RFC 7526)
+)
 
 Address = IPv4Address | IPv6Address
 
@@ -41,6 +48,8 @@ class NoAnswer(Unavailable):
 
 def check(url: str, *, param: str | None = None) -> SplitResult:
     """Read a URL as far as it can be judged by its looks; raises AddressRefused."""
+    if not url.isprintable():
+        raise AddressRefused("A URL has no control characters.", param=param)
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -71,18 +80,25 @@ async def get(url: str, *, most_bytes: int, seconds: float) -> bytes:
             authority = named if port == DEFAULT_PORTS[parts.scheme] else f"{named}:{port}"
             async with (
                 httpx2.AsyncClient(trust_env=False, follow_redirects=False, timeout=seconds) as client,
-                client.stream("GET", target, headers={"host": authority}, extensions={"sni_hostname": host}) as answer,
+                client.stream(
+                    "GET", target, headers={"host": authority, "accept-encoding": "identity"}, extensions={"sni_hostname": host}
+                ) as answer,
             ):
                 if answer.status_code != 200:  # noqa: PLR2004 - OK
                     raise NoAnswer(f"{host} answered with status {answer.status_code}.")
+                if answer.headers.get("content-encoding", "identity") != "identity":
+                    # A few kilobytes can unpack to gigabytes, and would be counted only afterwards.
+                    raise NoAnswer(f"{host} answered in an encoding that it was not asked for.")
                 body = b""
-                async for part in answer.aiter_bytes():
+                async for part in answer.aiter_raw():
                     body += part
                     if len(body) > most_bytes:
                         raise NoAnswer(f"{host} answered with more than {most_bytes} bytes.")
                 return body
     except TimeoutError as e:
         raise NoAnswer(f"{host} did not answer within {seconds:g} seconds.") from e
+    except httpx2.InvalidURL as e:
+        raise AddressRefused("This is no URL.") from e
     except (httpx2.HTTPError, OSError) as e:
         raise NoAnswer(f"{host} cannot be reached.") from e
 
@@ -115,8 +131,15 @@ def is_open(address: str | Address, *, scheme: str = "https") -> bool:
     inner = plain(address)
     if any(inner.version == network.version and inner in network for network in settings.MENHIR_PRIVATE_NETWORKS):
         return True
-    embedded = isinstance(inner, IPv6Address) and (inner.sixtofour is not None or inner.teredo is not None)
-    return scheme == "https" and inner.is_global and not inner.is_multicast and not embedded
+    return scheme == "https" and _is_public(inner)
+
+
+def _is_public(address: Address) -> bool:
+    if any(address.version == network.version and address in network for network in NOT_PUBLIC):
+        return False
+    if isinstance(address, IPv6Address) and (address not in GLOBAL_UNICAST or address.sixtofour is not None or address.teredo is not None):
+        return False
+    return address.is_global and not address.is_multicast
 
 
 def plain(address: str | Address) -> Address:
