@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import gzip
 import hashlib
 import hmac
 import json
@@ -23,7 +24,7 @@ from django.test import Client, override_settings
 from openai import OpenAI
 
 from menhir.audit.models import Entry
-from menhir.errors import Unauthenticated
+from menhir.errors import Invalid, Unauthenticated
 from menhir.metering.limits.models import Limit
 from menhir.metering.models import Call
 from menhir.tenancy import authentication, tokens
@@ -384,6 +385,42 @@ async def test_a_new_key_is_looked_up_and_an_issuer_that_is_away_keeps_his(signe
     assert all(isinstance(one, KeysUnavailable) for one in many)
 
 
+async def test_a_withdrawn_key_admits_nobody_while_the_issuer_is_asked(signer: SigningKey, key_server: KeyServer):
+    remote = RemoteKeys(key_server.url, unknown_seconds=0.0, fresh_seconds=0.0)
+    assert await remote.find("key-1", "RS256") is not None
+    key_server.keys = [SigningKey("key-2")]
+    found = await asyncio.gather(*(remote.find("key-1", "RS256") for _ in range(5)))
+    assert found == [None] * 5
+
+
+async def test_keys_are_asked_for_again_before_anybody_must_wait(key_server: KeyServer):
+    remote = RemoteKeys(key_server.url, unknown_seconds=0.0, fresh_seconds=0.0001)
+    assert await remote.find("key-1", "RS256") is not None
+    remote._fresh_seconds = 3600.0
+    remote._fetched -= 2000.0
+    assert await remote.find("key-1", "RS256") is not None
+    assert remote._fetching is not None
+    assert not remote._fetching.done()
+    await remote._fetching
+    assert key_server.requests == 2
+
+
+@pytest.mark.parametrize("url", ["https://login.example.com/\x01", "https://login\x7f.example.com/", "https://login.exa\nmple.com/"])
+def test_an_address_that_is_none_is_refused_when_it_is_saved(acme, alice: Person, url: str):
+    body = {"name": "Login", "issuer": ISS, "algorithms": ["RS256"], "keys_url": url}
+    refused = alice.api().post("/api/v1/token-issuers", body, content_type="application/json")
+    assert 400 <= refused.status_code < 500
+    with pytest.raises(Invalid) as refusal:
+        accept(alice, keys_url=url)
+    assert refusal.value.param == "keys_url"
+
+
+async def test_an_address_that_was_saved_all_the_same_is_no_fault_of_ours(key_server: KeyServer):
+    for url in ("https://login.example.com/\x01", "https://127.0.0.1/" + "a" * 70_000):
+        with pytest.raises(KeysUnavailable):
+            await RemoteKeys(url).find("key-1", "RS256")
+
+
 async def test_those_who_wait_share_one_request(key_server: KeyServer):
     remote = RemoteKeys(key_server.url)
     found = await asyncio.gather(*(remote.find("key-1", "RS256") for _ in range(20)))
@@ -406,6 +443,12 @@ async def test_those_who_wait_share_one_request(key_server: KeyServer):
 async def test_what_is_no_key_document_is_none(key_server: KeyServer, trouble: dict):
     for name, value in trouble.items():
         setattr(key_server, name, value)
+    with pytest.raises(KeysUnavailable):
+        await RemoteKeys(key_server.url).find("key-1", "RS256")
+
+
+async def test_nothing_is_unpacked(signer: SigningKey, key_server: KeyServer):
+    key_server.body, key_server.encoding = gzip.compress(json.dumps({"keys": [signer.jwk]}).encode()), "gzip"
     with pytest.raises(KeysUnavailable):
         await RemoteKeys(key_server.url).find("key-1", "RS256")
 

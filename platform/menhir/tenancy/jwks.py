@@ -1,7 +1,8 @@
 """Keys that an issuer publishes at a URL: fetched when they are first needed, kept, and looked up again when a token names another.
 
-A key that is unknown is asked for at most every 30 seconds, so that nobody makes us hammer an issuer with invented names. While the issuer
-is away, the keys that he last showed go on working for a day.
+A key that is unknown is asked for at most every 30 seconds, so that nobody makes us hammer an issuer with invented names. Keys hold for ten
+minutes; then nobody is admitted by them before the issuer was asked again, for he may have withdrawn one. While he is away, the keys that
+he last showed go on working for a day.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ UNKNOWN_SECONDS: Final = 30.0
 AGAIN_SECONDS: Final = 5.0
 """After which an issuer that never answered is asked once more."""
 FRESH_SECONDS: Final = 600.0
+"""Of which the second half is time to ask again while nobody waits."""
 STALE_SECONDS: Final = 24 * 3600.0
 
 log = structlog.get_logger(__name__)
@@ -54,8 +56,11 @@ class RemoteKeys:
                 await self._refresh()
             if self._keys is None:
                 raise KeysUnavailable
-        elif now - self._fetched > self._fresh_seconds and now - (self._tried or 0.0) >= self._unknown_seconds:
-            self._begin()  # nobody waits for it: what is known still holds
+        elif self._is_fetching or now - (self._tried or 0.0) >= self._unknown_seconds:
+            if now - self._fetched > self._fresh_seconds:
+                await self._refresh()  # a key that he has withdrawn must not admit anybody meanwhile
+            elif now - self._fetched > self._fresh_seconds / 2:
+                self._begin()
         found = self._keys.find(kid, algorithm)
         if found is None and (self._is_fetching or now - (self._tried or 0.0) >= self._unknown_seconds):
             await self._refresh()
