@@ -6,6 +6,8 @@ lead, and who writes down what is no part of the ledger.
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
 from typing import Any
 
 from apps.gateway import afterwards, idempotency
@@ -17,8 +19,7 @@ from apps.gateway.reach import PublicSession
 from apps.gateway.session import Session
 from menhir.errors import Unavailable
 
-LAND_SECONDS = 10.0
-AFTERWARDS_SECONDS = 5.0
+STOP_SECONDS = 20.0
 
 _session: Session | None = None
 _public: PublicSession | None = None
@@ -37,14 +38,21 @@ async def start() -> None:
         writer.start()
 
 
-async def stop() -> None:
-    """Close the sessions and their connections, once the calls of those who have left are over. Does nothing when they are closed."""
+async def stop(*, within_seconds: float = STOP_SECONDS) -> None:
+    """Close the sessions and their connections, once the calls of those who have left are over. Does nothing when they are closed.
+
+    What is not over within these seconds, of which the calls have the first half, is broken off.
+    """
     global _session, _public
-    await flight.landed(within_seconds=LAND_SECONDS)
-    await afterwards.done(within_seconds=AFTERWARDS_SECONDS)
-    await exact.shelf.written()
-    await vectors.shelf.written()
-    await idempotency.released(within_seconds=LAND_SECONDS)
+    loop = asyncio.get_running_loop()
+    until = loop.time() + within_seconds
+    await flight.landed(within_seconds=within_seconds / 4)
+    await afterwards.done(within_seconds=within_seconds / 4)
+    with suppress(TimeoutError):
+        async with asyncio.timeout_at(until):
+            await exact.shelf.written()
+            await vectors.shelf.written()
+    await idempotency.released(within_seconds=max(0.0, until - loop.time()))
     sessions, _session, _public = (_session, _public), None, None
     for session in sessions:
         if session is not None:

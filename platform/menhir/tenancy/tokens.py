@@ -11,6 +11,7 @@ The algorithm is the configuration's. A token once verified is remembered by its
 from __future__ import annotations
 
 import hashlib
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -168,7 +169,12 @@ def _tenant_named(audiences: list[str], organization: str | None) -> str:
 
 async def _issuer(tenant: str, issuer: object, audiences: list[str]) -> Issuer:
     # Nobody has vouched for either yet: what no row can hold is neither looked up nor remembered.
-    if not isinstance(issuer, str) or len(issuer) > MOST_ISSUER_CHARACTERS or not issuer.isprintable() or not SLUG.regex.fullmatch(tenant):
+    if (
+        not isinstance(issuer, str)
+        or len(issuer) > MOST_ISSUER_CHARACTERS
+        or not issuer.isprintable()
+        or not re.fullmatch(SLUG.regex, tenant)
+    ):
         raise UnknownIssuer
 
     async def load() -> tuple[Issuer, ...] | None:

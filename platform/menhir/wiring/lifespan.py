@@ -2,12 +2,14 @@
 
 `web`, `worker` and tests hold the same; each part is started once per process, in this order, and stopped in reverse. A process that
 finds no database, or one that lacks migrations, waits for it: it says so in its log and at `/readyz`, and serves nothing meanwhile.
+
+A process that goes leaves behind what does not stop in time: see `parting`.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
@@ -28,9 +30,10 @@ from menhir.telemetry.lag import lag
 from menhir.telemetry.lines import lines
 from menhir.telemetry.otel import otel
 from menhir.wiring.migrating import pending
+from menhir.wiring.parting import LEAST_SECONDS, LEDGER_SECONDS, PARTS_SECONDS, REST_SECONDS
 
-SETTLE_SECONDS = 10.0
 LOOK_AGAIN_SECONDS = 1.0
+LOOK_AT_LEDGER_SECONDS = 0.05
 NAMED = 3
 
 log = structlog.get_logger("menhir.process")
@@ -43,6 +46,10 @@ class State:
     accepting: bool = False
     migrated: bool = False
     started: asyncio.Event = field(default_factory=asyncio.Event)
+    grace_until: float = 0.0
+    """By the loop's clock: until when those who go may let answers end that nobody at the door waits for, such as the chat's."""
+    deadline: float = 0.0
+    """By the loop's clock: when the part that is being stopped is left behind."""
 
 
 state = State()
@@ -54,7 +61,7 @@ async def running() -> AsyncIterator[None]:
 
     The block begins at once; where the database is not ready, the parts follow when it is (`state.started`).
     """
-    state.accepting, state.migrated, state.started = False, False, asyncio.Event()
+    state.accepting, state.migrated, state.started, state.grace_until = False, False, asyncio.Event(), 0.0
     client.use_application(data_plane)
     async with AsyncExitStack() as stack:
         why = await _why_not_ready()
@@ -68,18 +75,63 @@ async def running() -> AsyncIterator[None]:
             waiting.cancel()
             await asyncio.gather(waiting, return_exceptions=True)
             with suppress(TimeoutError):  # what talks on is cancelled by its parts, and billed for what it said
-                await asyncio.wait_for(client.settled(), timeout=SETTLE_SECONDS)
+                async with asyncio.timeout_at(state.grace_until):
+                    await client.settled()
+            state.deadline = asyncio.get_running_loop().time() + PARTS_SECONDS
 
 
 async def _start(stack: AsyncExitStack) -> None:
     state.migrated = True
     await pools.open_all()
-    stack.push_async_callback(pools.close_all)
-    for part in (lag, lines, otel, listener, ledger, limits, journal, runtime, answers):
+    stack.push_async_callback(_within_deadline, "pools", pools.close_all)
+    for part, stop in (
+        (lag, lag.stop),
+        (lines, lines.stop),
+        (otel, otel.stop),
+        (listener, listener.stop),
+        (ledger, _stop_ledger),
+        (limits, limits.stop),
+        (journal, journal.stop),
+        (runtime, _stop_runtime),
+        (answers, answers.stop),
+    ):
         await part.start()
-        stack.push_async_callback(part.stop)
+        if part is ledger:
+            stack.push_async_callback(stop)
+        else:
+            stack.push_async_callback(_within_deadline, stop.__qualname__, stop)
     state.accepting = True
     state.started.set()
+
+
+async def _within_deadline(name: str, stop: Callable[[], Awaitable[None]]) -> None:
+    """Stop a part; one that does not end in time is left as it is."""
+    try:
+        async with asyncio.timeout_at(max(state.deadline, asyncio.get_running_loop().time() + LEAST_SECONDS)):
+            await stop()
+    except TimeoutError:
+        log.warning("a part did not stop in time", part=name)
+
+
+async def _stop_runtime() -> None:
+    """Answers are broken off by now: see their calls end, then whatever else is under way."""
+    left = max(LEAST_SECONDS, state.deadline - asyncio.get_running_loop().time())
+    with suppress(TimeoutError):
+        await asyncio.wait_for(client.settled(), timeout=left / 4)
+    await runtime.stop(within_seconds=left / 2)
+
+
+async def _stop_ledger() -> None:
+    """Wait for the bills of what was broken off a moment ago, write them, and give the rest of the parts their time."""
+    loop = asyncio.get_running_loop()
+    while ledger.unsettled and loop.time() < state.deadline:  # noqa: ASYNC110  # no bell for what happens once in a process's life
+        await asyncio.sleep(LOOK_AT_LEDGER_SECONDS)
+    try:
+        async with asyncio.timeout(LEDGER_SECONDS):
+            await ledger.stop()
+    except TimeoutError:
+        log.exception("the ledger did not stop in time")
+    state.deadline = loop.time() + REST_SECONDS
 
 
 async def _start_when_ready(stack: AsyncExitStack, why: str | None) -> None:

@@ -3,7 +3,7 @@
 On SIGTERM readiness turns false at once. For `MENHIR_DRAIN_SECONDS` everything is still served, so that a balancer finds out before a
 connection is refused; then the door is closed and what is under way has `MENHIR_GRACE_SECONDS` to end. What is not through by then is
 told so in its own wire, settled as interrupted and billed for what was said (see `apps.assistants.front.door`). A second signal, or
-Ctrl-C, leaves the pause out.
+Ctrl-C, leaves the pause out. Then the parts of the process stop (see `parting`), and whatever hangs, it has ended in time.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ from types import FrameType
 
 import structlog
 import uvicorn
+from django.conf import settings
 
+from menhir.wiring import lifeline, parting
 from menhir.wiring.bounds import BoundedServer
 from menhir.wiring.lifespan import state
 
@@ -27,11 +29,16 @@ class Server(BoundedServer):
     def __init__(self, config: uvicorn.Config, *, drain_seconds: float) -> None:
         super().__init__(config)
         self._drain_seconds = drain_seconds
-        self._draining = False
+        self._draining = self._going = False
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Go, in order."""
         state.accepting = False
+        if not self._going:
+            self._going = True
+            lifeline.end_within(parting.web_seconds())
+            if self.started:
+                state.grace_until = asyncio.get_running_loop().time() + self._drain_seconds + settings.MENHIR_GRACE_SECONDS
         if sig != signal.SIGTERM or self._draining or not self._drain_seconds or not self.started:
             super().handle_exit(sig, frame)
             return

@@ -23,9 +23,9 @@ from menhir.postgres import embedded, guard, roles
 from menhir.wiring.children import Child, Pause
 from menhir.wiring.environment import ROOT
 from menhir.wiring.occupancy import LOCK, Occupied, occupy
+from menhir.wiring.parting import patience_seconds
 
 PATIENCE_SECONDS = 60.0
-GRACE_SECONDS = 35.0
 TICK_SECONDS = 0.2
 DATABASE_GONE_SECONDS = 3.0
 # Whatever proxy this machine is told to use, it is not on the way to ourselves.
@@ -198,7 +198,7 @@ def _end(children: list[Child], stop: list[int]) -> None:
         say("Stopping …")
     for child in reversed(children):
         child.end()
-    until, signals = time.monotonic() + GRACE_SECONDS, len(stop)
+    until, signals = time.monotonic() + patience_seconds(), len(stop)
     while any(child.running for child in children) and time.monotonic() < until and len(stop) == signals:
         time.sleep(TICK_SECONDS)
     for child in children:

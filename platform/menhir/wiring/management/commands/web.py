@@ -11,7 +11,7 @@ import uvicorn
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 
-from menhir.wiring import lifeline
+from menhir.wiring import lifeline, parting
 from menhir.wiring.serving import Server
 
 
@@ -25,8 +25,8 @@ class Command(BaseCommand):
         parser.add_argument("--port", type=int, default=settings.PORT)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Serve until told to stop; then finish what is under way, for `MENHIR_GRACE_SECONDS` at most, and exit with 0."""
-        lifeline.watch()
+        """Serve until told to stop; then finish what is under way, for `MENHIR_GRACE_SECONDS` at most, and exit with 0: see `serving`."""
+        lifeline.watch(grace_seconds=parting.web_seconds())
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, _finished)  # uvicorn puts its own in their place, and afterwards sends itself what it had heard
         config = uvicorn.Config(

@@ -11,14 +11,13 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from procrastinate.contrib.django import app as jobs
 
-from menhir.wiring import levels, lifeline  # noqa: F401  # levels are found by a scrape
+from menhir.wiring import levels, lifeline, parting  # noqa: F401  # levels are found by a scrape
 from menhir.wiring.lifespan import running, state
 from menhir.wiring.measuring import measured
 from menhir.wiring.observed import CannotListen, observed
 
 log = logging.getLogger("menhir.worker")
 PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 10.0
-GRACE_SECONDS = 20.0
 
 
 class Command(BaseCommand):
@@ -30,8 +29,8 @@ class Command(BaseCommand):
         parser.add_argument("--concurrency", type=int, default=4)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Work until told to stop; then finish the jobs under way, for `GRACE_SECONDS` at most, and exit with 0."""
-        lifeline.watch()
+        """Work until told to stop; then finish the jobs under way, for 20 seconds at most, and exit with 0."""
+        lifeline.watch(grace_seconds=parting.worker_seconds())
         try:
             asyncio.run(work(options["concurrency"]))
         except CannotListen as e:
@@ -47,7 +46,7 @@ async def work(concurrency: int) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(number, _go, stop)
     async with observed(settings.MENHIR_WORKER_METRICS), running():
         if not await _started(stop):
             return
@@ -63,6 +62,12 @@ async def work(concurrency: int) -> None:
                 await asyncio.wait_for(stop.wait(), timeout=pause)
             except TimeoutError:
                 continue
+
+
+def _go(stop: asyncio.Event) -> None:
+    if not stop.is_set():
+        lifeline.end_within(parting.worker_seconds())
+        stop.set()
 
 
 async def _started(stop: asyncio.Event) -> bool:
@@ -82,7 +87,7 @@ async def _one_life(concurrency: int, stop: asyncio.Event) -> None:
                 concurrency=concurrency,
                 install_signal_handlers=False,
                 fetch_job_polling_interval=2.0,
-                shutdown_graceful_timeout=GRACE_SECONDS,
+                shutdown_graceful_timeout=parting.WORKER_GRACE_SECONDS,
                 worker_middleware=[measured],
             )
         )
