@@ -125,6 +125,8 @@ async def _finish_stream(call: Call, answer: Answer, ending: relay.Ending, respo
             await settle(call, tally, outcome=ending.outcome, status=200, error_code=ending.error_code)
         except MenhirError as e:
             last = error_event(e)
+        if ending.outcome != "completed":
+            await answer.close()  # nobody will read on: the upstream does not wait for the client to hear of it
         with suppress(OSError):
             await respond.send(last, False)
         if ending.outcome == "completed":

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 ROUND_SECONDS = 0.1
+UNREAD_SECONDS = 60.0
+"""How long a client may leave lying what it is sent; after that it counts as gone."""
 
 
 class HungUp(Exception):

@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING, Literal
 
 import orjson
 
 from apps.gateway.errors import GatewayError, GuardrailError, IdleTimeout, TotalTimeout, UpstreamCut, UpstreamDown, UpstreamError
-from apps.gateway.hangup import HungUp
+from apps.gateway.hangup import UNREAD_SECONDS, HungUp
 from apps.gateway.settle import milliseconds_since
 from apps.gateway.sse import data_of
 from apps.gateway.wire import DONE, DONE_EVENT, characters_of, error_event, error_said, loaded, preface_event, read_chunk, usage_of
@@ -42,12 +43,16 @@ class Ending:
 
 
 async def stream(call: Call, answer: Answer, respond: Respond, tally: Tally, watch: Watch) -> Ending:
-    """Promise 200 and pass on everything but the end. Raises HungUp when the client left, GuardrailError while nothing is promised."""
+    """Promise 200 and pass on everything but the end.
+
+    Raises HungUp when the client left or does not read on, GuardrailError while nothing is promised.
+    """
     shield = call.guard.stream(respond) if call.guard is not None else None
     if shield is None:
-        return await _pass_on(call, answer, respond, tally, watch)
+        return await _pass_on(call, answer, respond, tally, watch, unread=UNREAD_SECONDS)
     try:
-        ending = await _pass_on(call, answer, shield, tally, watch)
+        # What is sent through the shield takes its rules' time, too, so no more than the whole call's is set to that.
+        ending = await _pass_on(call, answer, shield, tally, watch, unread=inf)
         await shield.end()
     except GuardrailError as e:
         if not shield.started:
@@ -59,44 +64,52 @@ async def stream(call: Call, answer: Answer, respond: Respond, tally: Tally, wat
     return ending
 
 
-async def _pass_on(call: Call, answer: Answer, respond: Respond, tally: Tally, watch: Watch) -> Ending:
+async def _pass_on(call: Call, answer: Answer, respond: Respond, tally: Tally, watch: Watch, *, unread: float) -> Ending:
     reader = Reader(call, tally)
     out = reader.take(answer.pending)
     if call.preface is not None and answer.first is not None:
         out = preface_event(answer.first, call.preface) + out
     patience = answer.target.idle_timeout_seconds
+    sending = True
     try:
+        watch.allow(unread)
         await respond.start(200, stream_headers(call, tally))
         while True:
             if out:
                 await respond.send(out, True)
             if reader.ending is not None:
                 return reader.ending
+            sending = False
             watch.allow(patience)
             began = time.perf_counter()
             try:
                 data = await anext(answer.chunks, None)
             finally:
                 tally.waited += time.perf_counter() - began
-                watch.deadline = 0.0
             if data is None:
                 return reader.closed(answer.splitter.rest)
+            sending = True
+            watch.allow(unread)
             out = reader.take(answer.splitter.feed(data))
     except UpstreamError as e:
         return failed(e)
     except OSError as e:
         raise HungUp from e
     except asyncio.CancelledError:
-        if watch.expired():
-            return failed(_too_late(answer, watch))
-        raise
+        if not watch.expired():
+            raise
+        return _too_late(answer, watch, reads=not sending or unread == inf)
+    finally:
+        watch.deadline = 0.0
 
 
-def _too_late(answer: Answer, watch: Watch) -> UpstreamError:
+def _too_late(answer: Answer, watch: Watch, *, reads: bool) -> Ending:
+    if not reads:
+        raise HungUp from None  # there is nobody to tell
     if watch.left() <= 0:
-        return TotalTimeout()
+        return failed(TotalTimeout())
     target = answer.target
-    return IdleTimeout(f"The upstream `{target.provider}` fell silent for {target.idle_timeout_seconds:g} seconds.")
+    return failed(IdleTimeout(f"The upstream `{target.provider}` fell silent for {target.idle_timeout_seconds:g} seconds."))
 
 
 class Reader:

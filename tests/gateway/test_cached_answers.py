@@ -9,7 +9,8 @@ from decimal import Decimal
 import psycopg
 import pytest
 
-from apps.gateway.cache import exact
+from apps.gateway import corridor
+from apps.gateway.cache import exact, flight
 from apps.gateway.cache.recording import Kept
 from apps.gateway.errors import UpstreamDown, UpstreamRefused
 from menhir.metering.ledger import ledger
@@ -345,3 +346,18 @@ async def run(call, client) -> None:
     from apps.gateway import corridor
 
     await corridor.run(call, client, client.gone)
+
+
+async def test_one_who_does_not_read_is_let_go_and_holds_up_nobody(alice, routes, monkeypatch):
+    monkeypatch.setattr(flight, "UNREAD_SECONDS", 0.3)
+    name = await routes.set(await routes.to(fake(big=256 * 1024, chunks=200)), cache_seconds=60)
+
+    class Stuck(Client):
+        async def send(self, data: bytes, more: bool) -> None:  # noqa: FBT001 - ASGI's own word order
+            await asyncio.Event().wait()
+
+    stuck, reading = Stuck(), Client()
+    async with asyncio.timeout(20):
+        await asyncio.gather(*(corridor.run(call_of(alice.principal, name, stream=True), each, each.gone) for each in (stuck, reading)))
+    assert reading.events[-1] == "[DONE]"
+    assert not stuck.ended

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from apps.gateway import afterwards
 from apps.gateway.cache.recording import Recording
-from apps.gateway.hangup import HungUp, Watch
+from apps.gateway.hangup import UNREAD_SECONDS, HungUp, Watch
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -94,15 +94,16 @@ class Follower:
 
 
 async def follow(flight: Flight[R], follower: Follower, gone: Gone) -> None:
-    """Send everything to its end. Raises what went wrong with the call, and HungUp when the client left."""
+    """Send everything to its end. Raises what went wrong with the call, and HungUp when the client left, or does not read on."""
     recording = flight.recording
     sent = 0
     started = False
-    with Watch(gone), flight.joined():
+    with Watch(gone) as watch, flight.joined():
         recording.seen(follower, 0)
         try:
             while True:
                 bell = recording.bell
+                watch.allow(UNREAD_SECONDS)
                 if recording.status and not started:
                     started = True
                     await follower.start()
@@ -111,14 +112,20 @@ async def follow(flight: Flight[R], follower: Follower, gone: Gone) -> None:
                     data = recording.part(sent)
                     sent += 1
                     await follower.part(data, more=not last)
+                    watch.allow(UNREAD_SECONDS)
                     recording.seen(follower, sent)
                     if last:
                         return
                 if recording.failure is not None:
                     raise recording.failure
+                watch.deadline = 0.0
                 await bell.wait()
         except OSError as error:
             raise HungUp from error
+        except asyncio.CancelledError:
+            if watch.expired():
+                raise HungUp from None
+            raise
         finally:
             recording.left(follower)
 

@@ -16,6 +16,7 @@ import uvicorn
 from django.conf import settings
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from apps.gateway.hangup import UNREAD_SECONDS
 from menhir.telemetry.calls import ARRIVED
 from menhir.wiring.writing import Cycle
 
@@ -100,6 +101,8 @@ class BoundedHeads(HttpToolsProtocol):
     idle_since: float | None = None
     """When the last answer was through, and nothing has come since."""
     until = 0.0
+    unread = 0
+    unread_since = 0.0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Somebody is there."""
@@ -157,6 +160,19 @@ class BoundedHeads(HttpToolsProtocol):
             return waited > (HEAD_SECONDS if self.begun else SILENT_SECONDS)
         return self.receiving and (waited > BODY_SECONDS or now > self.until) and not self.flow.read_paused
 
+    def resume_writing(self) -> None:
+        """The caller has read enough for us to go on."""
+        self.unread = 0
+        super().resume_writing()
+
+    def is_unread(self, now: float) -> bool:
+        """Whether the caller has taken nothing for too long of what waits for him, and we wait for that or for nothing else."""
+        waits = self.transport.get_write_buffer_size() if self.flow.write_paused or self.transport.is_closing() else 0
+        if not waits or not 0 < self.unread <= waits:
+            self.unread, self.unread_since = waits, now
+            return False
+        return now - self.unread_since > UNREAD_SECONDS
+
     def hang_up(self) -> None:
         """Let go of a caller who does not go on."""
         if self.heading and self.begun:
@@ -175,10 +191,14 @@ class BoundedServer(uvicorn.Server):
 
 
 def hang_up_on_overdue(connections: Iterable[object], *, now: float) -> None:
-    """Close what has been waited for too long: a thousand callers who send a byte a minute would each hold a place for ever.
+    """Close what has been waited for too long: a thousand callers who send a byte a minute, or read none, would each hold a place for ever.
 
     Asked every few seconds for all of them, since a timer for each request would cost every call.
     """
     for connection in tuple(connections):
-        if isinstance(connection, BoundedHeads) and connection.is_overdue(now):
+        if not isinstance(connection, BoundedHeads):
+            continue
+        if connection.is_overdue(now):
             connection.hang_up()
+        elif connection.is_unread(now):
+            connection.transport.abort()  # to close it would wait until all is read
