@@ -115,12 +115,13 @@ def _too_late(answer: Answer, watch: Watch, *, reads: bool) -> Ending:
 class Reader:
     """Reads a stream along: usage, how much was generated, and how it ends."""
 
-    __slots__ = ("_call", "_finished", "_tally", "ending")
+    __slots__ = ("_begun", "_call", "_finished", "_tally", "ending")
 
     def __init__(self, call: Call, tally: Tally) -> None:
         self._call = call
         self._tally = tally
-        self._finished = False
+        self._begun: set[int] = set()
+        self._finished: set[int] = set()
         self.ending: Ending | None = None
 
     def take(self, events: list[bytes]) -> bytes:
@@ -140,8 +141,8 @@ class Reader:
         return passed[0] if len(passed) == 1 else b"".join(passed)
 
     def closed(self, rest: bytes) -> Ending:
-        """Judge a connection that closed without `[DONE]`: complete only when a choice had said that it was finished."""
-        if self._finished or data_of(rest) == DONE:
+        """Judge a connection that closed without `[DONE]`: complete only when every choice had said that it was finished."""
+        if (self._finished and self._finished >= self._begun) or data_of(rest) == DONE:
             return Ending(DONE_EVENT, "completed")
         return failed(UpstreamCut())
 
@@ -157,8 +158,10 @@ class Reader:
             return False
         tally = self._tally
         for choice in chunk.choices or ():
+            index = choice.index if type(choice.index) is int else 0
+            self._begun.add(index)
             if choice.finish_reason:
-                self._finished = True
+                self._finished.add(index)
         if generated := characters_of(chunk):
             tally.characters += generated
             if tally.first_token_ms is None:

@@ -69,6 +69,7 @@ class Choice(msgspec.Struct):
     message: Delta | None = None
     text: Any = None
     """Of a completion, which has neither."""
+    index: Any = 0
     finish_reason: Any = None
 
 

@@ -49,10 +49,10 @@ class Seen:
         return "".join(chunk["choices"][0]["delta"].get("content") or "" for chunk in chunks)
 
 
-async def ask(principal, model: str, *, stream: bool, **headers: str) -> Seen:
+async def ask(principal, model: str, *, stream: bool, n: int = 1, **headers: str) -> Seen:
     """Ask as a server does that has read a request."""
     seen, told, left = Seen(), False, asyncio.Event()
-    body = orjson.dumps({"model": model, "messages": MESSAGES, "stream": stream})
+    body = orjson.dumps({"model": model, "messages": MESSAGES, "stream": stream, **({"n": n} if n > 1 else {})})
 
     async def receive() -> dict[str, Any]:
         nonlocal told
@@ -125,10 +125,10 @@ async def tidy(gateway):
 async def ask_route(alice, routes, tidy):
     """Ask a new route that leads to models with these orders; gives what the client saw, and the ledger's row."""
 
-    async def run(*orders: dict[str, Any], stream: bool, policy=None, base_url="", client_retries=0, **patience: float):
+    async def run(*orders: dict[str, Any], stream: bool, policy=None, base_url="", client_retries=0, n=1, **patience: float):
         name = await routes.to(*(priced(**each) for each in orders), tariff="anthropic", policy=policy, base_url=base_url, **patience)
         headers = {"x_stainless_retry_count": str(client_retries)} if client_retries else {}
-        seen = await ask(alice.principal, name, stream=stream, **headers)
+        seen = await ask(alice.principal, name, stream=stream, n=n, **headers)
         assert seen.ended
         assert b"sk-fake" not in seen.body
         return seen, row_of(alice.tenant.id, name)
@@ -245,6 +245,14 @@ async def test_odd_but_whole_answers_arrive_and_lies_about_usage_are_not_believe
     assert (seen.status, seen.text.strip()) == (200, TEXT)
     assert (row["outcome"], row["error_code"], row["attempts"], used(row)) == ("completed", None, 1, counted)
     assert row["output_tokens"] in ({len(TEXT.split())} if counted == UPSTREAM else {0} if counted == NOTHING else range(15, 40))
+
+
+@pytest.mark.parametrize(("unfinished", "last"), [(0, "[DONE]"), (1, "upstream_cut")])
+async def test_a_stream_of_several_choices_is_whole_when_each_has_ended(ask_route, unfinished, last):
+    seen, row = await ask_route({"done": 0, "unfinished": unfinished}, stream=True, n=2)
+    end = seen.events[-1]
+    assert (end if end == "[DONE]" else end["error"]["code"]) == last
+    assert row["error_code"] == (None if last == "[DONE]" else last)
 
 
 async def test_a_large_event_that_ends_is_passed_on(ask_route):

@@ -63,7 +63,7 @@ def steps(orders: Orders, words: list[str], body: dict[str, Any]) -> list[dict[s
 def ends(orders: Orders, body: dict[str, Any]) -> list[dict[str, Any]]:
     """The last chunk of each choice."""
     last = {"delta": {}, "finish_reason": reason(orders), **stopped(orders)}
-    return [{"index": index, **last} for index in range(body.get("n") or 1)]
+    return [{"index": index, **last} for index in range((body.get("n") or 1) - orders.unfinished)]
 
 
 def calls(orders: Orders, body: dict[str, Any]) -> list[dict[str, Any]]:

@@ -38,6 +38,7 @@ class Orders:
     malformed: int = -1  # something that is no JSON after n chunks (or instead of the answer)
     done: int = 1  # 0: close without [DONE]
     finish: int = 1  # 0: no chunk says finish_reason
+    unfinished: int = 0  # so many choices, the last ones, do not say it
     usage: str = "right"  # right | none | zero | wild | early (in the last chunk that has choices)
     split: int = 0  # write n bytes at a time
     crlf: int = 0  # lines end in \r\n
