@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from apps.gateway import runtime
+from apps.gateway import filtering, runtime
 from apps.gateway.call import PATHS
 from apps.gateway.errors import (
     AnswerTimeout,
@@ -83,14 +83,14 @@ async def ask(call: Call, target: ResolvedTarget, tally: Tally, watch: Watch) ->
     if not breaker.calm:
         breaker.claim()
     watch.allow(target.first_byte_timeout_seconds if call.stream else target.answer_timeout_seconds)
-    began = time.perf_counter()
+    began = tally.asked = time.perf_counter()
     answer: Answer | None = None
     try:
         context = UPSTREAMS[target.kind].open(_attempt(call, target))
         response = await context.__aenter__()
         answer = Answer(target, context, response.chunks())
         if call.stream:
-            await _begin(answer, watch)
+            await _begin(answer, tally, watch)
         else:
             await _read(answer, call, tally)
     except BaseException as e:  # noqa: BLE001 - raised again below, or what it means
@@ -163,7 +163,7 @@ def _attempt(call: Call, target: ResolvedTarget) -> Attempt:
     )
 
 
-async def _begin(answer: Answer, watch: Watch) -> None:
+async def _begin(answer: Answer, tally: Tally, watch: Watch) -> None:
     """Wait for the first content. Whatever comes before is a sign of life, for as long as a whole answer may take at most."""
     target = answer.target
     held: list[bytes] = []
@@ -174,24 +174,36 @@ async def _begin(answer: Answer, watch: Watch) -> None:
             said = data_of(event)
             if said is None:
                 continue
-            if said == DONE:
-                raise UpstreamCut(f"The upstream `{target.provider}` ended its answer before it began.")
-            try:
-                chunk = read_chunk(said)
-            except ValueError as e:
-                raise UpstreamDown(f"The upstream `{target.provider}` answered with something that is not JSON.") from e
-            if chunk.error:
-                raise error_said(chunk.error)
+            chunk = _chunk(said, answer, tally)
             if answer.first is None:
                 answer.first = chunk
-            if is_content(chunk, said) or len(held) >= MOST_HELD_EVENTS:
+            if tally.elsewhere and filtering.is_withheld(chunk, tally):
+                pass
+            elif is_content(chunk, said) or len(held) >= MOST_HELD_EVENTS:
                 answer.pending = held + events[number:] if held else events[number:]
                 return
             held.append(event)
         watch.allow(target.first_byte_timeout_seconds)
         latest = latest or asyncio.get_running_loop().time() + target.answer_timeout_seconds
         watch.deadline = min(watch.deadline, latest)
+    if tally.filtered:
+        raise filtering.nothing_said(target)
     raise UpstreamCut(f"The upstream `{target.provider}` broke off before it said anything.")
+
+
+def _chunk(said: bytes, answer: Answer, tally: Tally) -> Chunk:
+    target = answer.target
+    if said == DONE:
+        if tally.filtered:
+            raise filtering.nothing_said(target)
+        raise UpstreamCut(f"The upstream `{target.provider}` ended its answer before it began.")
+    try:
+        chunk = read_chunk(said)
+    except ValueError as e:
+        raise UpstreamDown(f"The upstream `{target.provider}` answered with something that is not JSON.") from e
+    if chunk.error:
+        raise error_said(chunk.error)
+    return chunk
 
 
 def is_content(chunk: Chunk, said: bytes) -> bool:
@@ -238,6 +250,8 @@ async def _read(answer: Answer, call: Call, tally: Tally) -> None:
         body = in_base64(body)
     answer.body = body
     _bill(body, target, tally)
+    if tally.elsewhere and filtering.is_filtered(body):
+        raise filtering.nothing_said(target)
     context, answer.context = answer.context, None
     if context is not None:  # read to its end: there is nothing left to close but the exchange
         await context.__aexit__(None, None, None)

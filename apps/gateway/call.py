@@ -103,6 +103,8 @@ class ResolvedRoute:
     shadows: tuple[ResolvedTarget, ...] = ()
     branches: tuple[ResolvedBranch, ...] = ()
     """Of a classifier: where questions may go, the last one taking what no other takes. It has no targets itself."""
+    chosen_by: tuple[str, ...] = ()
+    """The classifiers that led here, by name."""
     classifier: str | None = None
     """The model that is asked which branch a question belongs to."""
     strategy: str = "priority"

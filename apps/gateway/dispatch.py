@@ -12,6 +12,7 @@ import random
 import time
 from typing import TYPE_CHECKING, Any
 
+from apps.gateway import failing
 from apps.gateway.asking import Answer, ask
 from apps.gateway.errors import TotalTimeout, UnknownModel, UpstreamBusy, UpstreamDown, UpstreamUnfit
 from apps.gateway.fanout import race
@@ -48,11 +49,15 @@ def dispatch(call: Call, route: ResolvedRoute, tally: Tally, watch: Watch) -> Co
 async def _in_turn(call: Call, route: ResolvedRoute, targets: Sequence[ResolvedTarget], asks: Asks, tally: Tally, watch: Watch) -> Answer:
     """Ask one after another; raises the most hopeful of their errors when none of them answers."""
     failure: UpstreamError | None = None
+    last = targets[-1] if targets else None
     for target in targets:
         if failure is not None and _has_become_unwilling(target, watch, failure):
             continue
+        tally.elsewhere = target is not last
         tried = 0
         while True:
+            if failure is not None and tally.taken:
+                await failing.pay(call, route, tally, failure)
             try:
                 return await asks(call, target, tally, watch)
             except UpstreamBusy as busy:

@@ -57,7 +57,7 @@ class Leg:
 
 async def race(call: Call, route: ResolvedRoute, targets: Sequence[ResolvedTarget], tally: Tally, watch: Watch) -> Answer:
     """Give the first good answer; raises the UpstreamError that helps the client most when there is none."""
-    runners = _Race(call, route, [Leg(target) for target in targets], watch)
+    runners = _Race(call, route, [Leg(target, Tally(elsewhere=True)) for target in targets], watch)
     began = time.perf_counter()
     winner: Leg | None = None
     try:

@@ -16,7 +16,7 @@ import orjson
 from apps.gateway.errors import UnpricedModel
 from apps.gateway.weighing import characters_asked, max_output_tokens
 from menhir.metering import prices, tokens
-from menhir.metering.limits import limits
+from menhir.metering.limits import Meters, limits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -78,9 +78,34 @@ async def hold_count(call: Call, route: ResolvedRoute) -> Hold | None:
     return held
 
 
+async def hold_more(call: Call, route: ResolvedRoute, *, tokens: int, money: Decimal) -> Hold | None:
+    """Take what a call has used beside what it holds. Raises LimitReached, and then takes nothing."""
+    meters = await _meters(call, route)
+    if meters is None:
+        return None
+    return await limits.hold(meters, requests=0, tokens=tokens if meters.tokens else 0, slots=0, money=money if meters.money else NOTHING)
+
+
 async def _meters(call: Call, route: ResolvedRoute) -> Meters | None:
-    who = call.principal
-    return await limits.meters(who.tenant_id, key_id=who.key_id, user=user_of(call), route=route.name)
+    """Those of the caller on this route, and on each by which it was chosen."""
+    who, user = call.principal, user_of(call)
+    meters = await limits.meters(who.tenant_id, key_id=who.key_id, user=user, route=route.name)
+    for name in route.chosen_by:
+        meters = _joined(meters, await limits.meters(who.tenant_id, key_id=who.key_id, user=user, route=name))
+    return meters
+
+
+def _joined(meters: Meters | None, more: Meters | None) -> Meters | None:
+    if meters is None or more is None:
+        return meters or more
+    known = {id(piece) for piece in meters.slices}
+    others = [(piece, whose) for piece, whose in zip(more.slices, more.whose, strict=True) if id(piece) not in known]
+    return Meters(
+        slices=(*meters.slices, *(piece for piece, _whose in others)),
+        whose=(*meters.whose, *(whose for _piece, whose in others)),
+        tokens=meters.tokens or more.tokens,
+        money=meters.money or more.money,
+    )
 
 
 def user_of(call: Call) -> str | None:

@@ -45,6 +45,12 @@ class Tally(msgspec.Struct):
     first_token_ms: int | None = None
     waited: float = 0.0
     """Seconds spent waiting for upstreams; the rest of the time is our own."""
+    asked: float = 0.0
+    """`time.perf_counter()` when the last one was."""
+    elsewhere: bool = False
+    """Another target can be asked when this one has nothing to say."""
+    filtered: bool = False
+    """The target's own filter ended its answer before anything was said."""
 
 
 async def open_call(call: Call, route: ResolvedRoute, *, target: ResolvedTarget | None = None) -> None:
@@ -53,7 +59,7 @@ async def open_call(call: Call, route: ResolvedRoute, *, target: ResolvedTarget 
     `target` is who will be asked, where it is known; else it may become the dearest.
     """
     targets = route.targets if target is None else (target,)
-    estimate = estimate_at(targets[0], call) if len(targets) == 1 else max(estimate_at(one, call) for one in targets)
+    estimate = estimate_at(targets[0], call) if len(targets) == 1 else max((estimate_at(one, call) for one in targets), default=NOTHING)
     await ledger.open(
         Opening(
             tenant_id=call.principal.tenant_id,
@@ -96,11 +102,8 @@ async def settle(
     if call.guard is not None:
         call.guard.report()
     target = tally.target
-    usage = tally.usage or _estimated(call, tally)
     at = datetime.now(UTC)
-    cost = NOTHING
-    if target is not None and target.costs and (usage.input_tokens or usage.output_tokens):
-        cost = prices.cost(provider=target.tariff, model=target.upstream_model, usage=usage, at=at, own=target.price)
+    usage, cost = bill(call, tally, at=at)
     if call.hold is not None:
         if tally.attempts:
             call.hold.settle(tokens=usage.input_tokens + usage.output_tokens, cost=cost)
@@ -127,6 +130,15 @@ async def settle(
     )
     measure(call, tally, usage, outcome=outcome, status=status, error_code=error_code, provider=provider)
     return cost
+
+
+def bill(call: Call, tally: Tally, *, at: datetime) -> tuple[Usage, Decimal]:
+    """Give what was used and what that costs in USD."""
+    target = tally.target
+    usage = tally.usage or _estimated(call, tally)
+    if target is None or not target.costs or not (usage.input_tokens or usage.output_tokens):
+        return usage, NOTHING
+    return usage, prices.cost(provider=target.tariff, model=target.upstream_model, usage=usage, at=at, own=target.price)
 
 
 def milliseconds_since(start: float) -> int:

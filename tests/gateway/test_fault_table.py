@@ -14,17 +14,28 @@ from typing import Any
 import orjson
 import psycopg
 import pytest
+from asgiref.sync import sync_to_async
 from psycopg.rows import dict_row
 
 from apps.assistants.front import application
 from apps.gateway import afterwards, asking, hangup, runtime, sse
+from apps.gateway.guardrails.models import Guardrail
 from apps.gateway.sse import EventSplitter, data_of
+from menhir.metering.limits import limits
+from menhir.tenancy.transaction import tenant_transaction
 
 from peers.caller import MESSAGES
 from peers.script import TEXT
 
 pytestmark = pytest.mark.usefixtures("gateway")
 NOTHING, ESTIMATE, UPSTREAM = "nothing", "estimate", "upstream"
+CHAT = "/v1/chat/completions"
+WORDED: dict[str, dict[str, Any]] = {
+    CHAT: {"messages": MESSAGES},
+    "/v1/messages": {"messages": MESSAGES, "max_tokens": 100},
+    "/v1/responses": {"input": "What is a menhir?"},
+    "/v1/completions": {"prompt": "What is a menhir?"},
+}
 
 
 @dataclass
@@ -49,10 +60,11 @@ class Seen:
         return "".join(chunk["choices"][0]["delta"].get("content") or "" for chunk in chunks)
 
 
-async def ask(principal, model: str, *, stream: bool, n: int = 1, **headers: str) -> Seen:
+async def ask(principal, model: str, *, stream: bool, n: int = 1, path: str = CHAT, **headers: str) -> Seen:
     """Ask as a server does that has read a request."""
     seen, told, left = Seen(), False, asyncio.Event()
-    body = orjson.dumps({"model": model, "messages": MESSAGES, "stream": stream, **({"n": n} if n > 1 else {})})
+    asked = {**WORDED[path], "model": model, "stream": stream, **({"n": n} if n > 1 else {})}
+    body = orjson.dumps(asked)
 
     async def receive() -> dict[str, Any]:
         nonlocal told
@@ -73,7 +85,7 @@ async def ask(principal, model: str, *, stream: bool, n: int = 1, **headers: str
     scope = {
         "type": "http",
         "method": "POST",
-        "path": "/v1/chat/completions",
+        "path": path,
         "headers": [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()],
         "state": {"principal": principal},
     }
@@ -83,15 +95,26 @@ async def ask(principal, model: str, *, stream: bool, n: int = 1, **headers: str
 
 def row_of(tenant_id, model: str) -> dict[str, Any]:
     """The one call of this model, settled."""
-    superuser = psycopg.conninfo.make_conninfo(os.environ["MENHIR_TEST_SUPERUSER"], dbname=os.environ["MENHIR_TEST_DATABASE"])
-    with psycopg.connect(superuser, row_factory=dict_row) as connection:
-        rows = connection.execute(
-            "SELECT call.estimate, settlement.* FROM metering_call AS call JOIN metering_settlement AS settlement USING (tenant_id, opened_at, id)"
-            " WHERE call.tenant_id = %s AND call.model = %s",
-            [tenant_id, model],
-        ).fetchall()
+    rows = [row for row in rows_of(tenant_id) if row["model"] == model and row["parent_id"] is None]
     assert len(rows) == 1
     return rows[0]
+
+
+def rows_of(tenant_id) -> list[dict[str, Any]]:
+    """Everything that stands in a tenant's ledger, in order."""
+    superuser = psycopg.conninfo.make_conninfo(os.environ["MENHIR_TEST_SUPERUSER"], dbname=os.environ["MENHIR_TEST_DATABASE"])
+    with psycopg.connect(superuser, row_factory=dict_row) as connection:
+        return connection.execute(
+            "SELECT call.model, call.parent_id, call.estimate, settlement.* FROM metering_call AS call"
+            " LEFT JOIN metering_settlement AS settlement USING (tenant_id, opened_at, id) WHERE call.tenant_id = %s ORDER BY call.id",
+            [tenant_id],
+        ).fetchall()
+
+
+async def legs_of(call: dict[str, Any]) -> list[dict[str, Any]]:
+    """What stands beside a call for targets that were asked for it, too."""
+    await afterwards.done(within_seconds=5)
+    return [row for row in rows_of(call["tenant_id"]) if row["parent_id"] == call["id"]]
 
 
 def used(row: dict[str, Any]) -> str:
@@ -109,7 +132,29 @@ def priced(**orders: object) -> str:
 
 
 @pytest.fixture
-async def tidy(gateway):
+async def limited(alice, limit, gateway):
+    """Acme has a limit on everything, and is far from it. Afterwards nothing is held, and what was spent is what the ledger says."""
+    made = {metric: await limit(metric=metric, period="day", amount=amount) for metric, amount in AMPLE.items()}
+    yield
+    await afterwards.done(within_seconds=5)
+    await limits.stop()
+    superuser = psycopg.conninfo.make_conninfo(os.environ["MENHIR_TEST_SUPERUSER"], dbname=os.environ["MENHIR_TEST_DATABASE"])
+    with psycopg.connect(superuser) as connection:
+        found = connection.execute("SELECT limit_id, spent, leased FROM metering_meter WHERE tenant_id = %s", [alice.tenant.id]).fetchall()
+    meters = {limit_id: (spent, leased) for limit_id, spent, leased in found}
+    rows = rows_of(alice.tenant.id)
+    assert all(row["outcome"] for row in rows)
+    spent = {metric: meters.get(limit.id, (0, 0)) for metric, limit in made.items()}
+    assert spent == {
+        "money": (sum(row["cost"] for row in rows), 0),
+        "tokens": (sum(row["input_tokens"] + row["output_tokens"] for row in rows), 0),
+        "parallel": (0, 0),
+        "requests": (sum(1 for row in rows if row["attempts"] and row["parent_id"] is None), 0),
+    }
+
+
+@pytest.fixture
+async def tidy(limited):
     """Afterwards no connection is in use, no task is left, nobody is watched."""
     before = asyncio.all_tasks()
     yield
@@ -125,10 +170,10 @@ async def tidy(gateway):
 async def ask_route(alice, routes, tidy):
     """Ask a new route that leads to models with these orders; gives what the client saw, and the ledger's row."""
 
-    async def run(*orders: dict[str, Any], stream: bool, policy=None, base_url="", client_retries=0, n=1, **patience: float):
+    async def run(*orders: dict[str, Any], stream: bool, policy=None, base_url="", client_retries=0, n=1, path=CHAT, **patience: float):
         name = await routes.to(*(priced(**each) for each in orders), tariff="anthropic", policy=policy, base_url=base_url, **patience)
         headers = {"x_stainless_retry_count": str(client_retries)} if client_retries else {}
-        seen = await ask(alice.principal, name, stream=stream, n=n, **headers)
+        seen = await ask(alice.principal, name, stream=stream, n=n, path=path, **headers)
         assert seen.ended
         assert b"sk-fake" not in seen.body
         return seen, row_of(alice.tenant.id, name)
@@ -137,6 +182,7 @@ async def ask_route(alice, routes, tidy):
 
 
 BOTH, STREAM, WHOLE = (False, True), (True,), (False,)
+AMPLE = {"money": 1_000, "tokens": 100_000_000, "parallel": 10, "requests": 1_000}
 
 BEFORE = [
     # orders, patience, which calls; status, code that the client reads, x-should-retry; ledger's code, attempts, used
@@ -191,13 +237,13 @@ async def test_nobody_listens(ask_route, stream):
 
 @pytest.mark.parametrize("stream", BOTH)
 @pytest.mark.parametrize(
-    ("orders", "patience", "attempts"),
+    ("orders", "patience", "attempts", "counted"),
     [
-        *[(orders, patience, 3 if tries == 2 else 2) for orders, patience, _, status, _, _, code, tries, _ in BEFORE if status != 400 and code != "total_timeout"],
-        ({"status": 413}, {}, 2),
+        *[(orders, patience, 3 if tries == 2 else 2, counted) for orders, patience, _, status, _, _, code, tries, counted in BEFORE if status != 400 and code != "total_timeout"],
+        ({"status": 413}, {}, 2, NOTHING),
     ],
 )  # fmt: skip
-async def test_before_any_content_the_next_target_answers(ask_route, orders, patience, attempts, stream):
+async def test_before_any_content_the_next_target_answers(ask_route, orders, patience, attempts, counted, stream):
     if not stream and orders.get("role"):
         pytest.skip("of streams alone")
     if "first_ms" in orders:
@@ -206,6 +252,74 @@ async def test_before_any_content_the_next_target_answers(ask_route, orders, pat
     assert (seen.status, seen.text.strip()) == (200, TEXT)
     assert (row["outcome"], row["upstream_model"], row["attempts"], used(row)) == ("completed", "claude-3-haiku", attempts, UPSTREAM)
     assert seen.headers["x-menhir-attempts"] == str(attempts)
+    # One that had taken the request is paid; one that refused it at once has cost nothing.
+    assert [(leg["outcome"], leg["attempts"], used(leg)) for leg in await legs_of(row)] == [("failed", 1, counted)] * (counted == ESTIMATE)
+
+
+@pytest.mark.parametrize("stream", BOTH)
+async def test_before_any_content_each_try_that_was_taken_is_paid(ask_route, upstream, stream):
+    busy = {"error": 0, "code": "rate_limit_exceeded"} if stream else {"first_ms": 20_000}
+    patience = {"answer_timeout_seconds": 0.2}
+    seen, row = await ask_route(busy, {"cut": 0}, {"status": 500}, {}, stream=stream, policy={"retries": 1}, **patience)
+    assert (seen.status, row["upstream_model"], used(row)) == (200, "claude-3-haiku", UPSTREAM)
+    legs = await legs_of(row)
+    assert [leg["error_code"] for leg in legs] == (
+        ["upstream_busy", "upstream_busy", "upstream_cut"] if stream else ["answer_timeout", "upstream_cut"]
+    )
+    assert {used(leg) for leg in legs} == {ESTIMATE}
+    assert row["attempts"] == upstream.stats.requests == len(legs) + 2
+
+
+@pytest.mark.parametrize("stream", BOTH)
+async def test_what_a_filter_let_nothing_of_through_is_answered_by_the_next_target(ask_route, stream):
+    seen, row = await ask_route({"empty": 1, "reason": "content_filter"}, {}, stream=stream)
+    assert (seen.status, seen.text.strip()) == (200, TEXT)
+    assert b"content_filter" not in seen.body
+    (leg,) = await legs_of(row)
+    assert (leg["outcome"], leg["status"], leg["error_code"], used(leg)) == ("failed", 400, "content_filter", UPSTREAM)
+    assert (row["outcome"], row["upstream_model"], used(row)) == ("completed", "claude-3-haiku", UPSTREAM)
+
+
+@pytest.mark.parametrize("stream", BOTH)
+async def test_where_there_is_no_next_target_it_is_passed_on_as_it_is(ask_route, stream):
+    seen, row = await ask_route({"empty": 1, "reason": "content_filter"}, stream=stream)
+    assert seen.status == 200
+    assert b'"content_filter"' in seen.body
+    assert (row["outcome"], row["error_code"], used(row)) == ("completed", None, UPSTREAM)
+
+
+@pytest.mark.parametrize("stream", BOTH)
+async def test_what_a_filter_broke_off_is_not_said_anew(ask_route, upstream, stream):
+    seen, row = await ask_route({"reason": "content_filter"}, {}, stream=stream)
+    assert (seen.status, seen.text.strip()) == (200, TEXT)
+    assert upstream.stats.requests == row["attempts"] == 1
+
+
+@pytest.mark.parametrize("stream", BOTH)
+async def test_a_blocked_answer_is_paid_and_nothing_stays_held(ask_route, alice, stream):
+    def forbid() -> None:
+        with tenant_transaction(alice.tenant):
+            Guardrail.create(
+                alice.tenant, name="stones", kind="regex", stage="after", settings={"patterns": ["standing"]}, by=alice.principal
+            )
+
+    await sync_to_async(forbid)()
+    seen, row = await ask_route({"gap_ms": 50}, stream=stream)
+    assert b"standing" not in seen.body
+    assert (row["outcome"], row["error_code"]) == ("failed", "guardrail:stones")
+    assert used(row) == (ESTIMATE if stream else UPSTREAM)
+
+
+@pytest.mark.parametrize("stream", BOTH)
+@pytest.mark.parametrize("path", WORDED)
+@pytest.mark.parametrize(("orders", "code"), [({}, None), ({"status": 500}, "upstream_down"), ({"cut": 2}, "upstream_cut")])
+async def test_every_wire_gives_back_what_it_held(ask_route, path, orders, code, stream):
+    patience = {}
+    if code == "upstream_cut" and not stream:
+        orders, code, patience = {"first_ms": 20_000}, "answer_timeout", {"answer_timeout_seconds": 0.2}
+    seen, row = await ask_route(orders, stream=stream, path=path, **patience)
+    assert row["error_code"] == code
+    assert (seen.status == 200) == (code is None or (stream and "cut" in orders))
 
 
 @pytest.mark.parametrize(

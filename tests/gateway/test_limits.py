@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from psycopg.rows import namedtuple_row
 
-from apps.gateway import corridor, routing
+from apps.gateway import afterwards, corridor, routing
 from apps.gateway.errors import UpstreamError
 from apps.gateway.holding import MEDIUM_TOKENS, most_cost, most_input_tokens
 from apps.gateway.wire import error_body
@@ -256,3 +256,22 @@ async def test_every_leg_of_a_fan_out_and_every_shadow_is_paid_from_the_budget(a
     assert await meter(money) == (cost, 0)
     assert await meter(tokens) == (used, 0)
     assert await meter(slots) == (0, 0)
+
+
+@pytest.mark.parametrize(("times", "asked"), [(1, 1), (2, 2)])
+async def test_the_next_target_is_asked_where_the_budget_allows_for_both(alice, routes, upstream, limit, meter, superuser, times, asked):
+    name = await routes.to("claude-3-haiku?cut=0", "claude-3-haiku", tariff="anthropic")
+    call = call_of(alice.principal, name, max_tokens=100)
+    route = await routing.resolve(alice.tenant.id, name)
+    money = await limit(metric="money", period="day", amount=times * most_cost(call, route, route.targets))
+    if times == 1:
+        with pytest.raises(UpstreamError):
+            await ask(call)
+    else:
+        assert (await ask(call)).status == 200
+    await afterwards.done(within_seconds=5)
+    assert upstream.stats.requests == asked
+    with psycopg.connect(superuser) as connection:
+        (cost,) = connection.execute("SELECT sum(cost) FROM metering_settlement WHERE tenant_id = %s", [alice.tenant.id]).fetchone()
+    assert await meter(money) == (cost, 0)
+    assert cost > 0

@@ -31,6 +31,17 @@ def to(kind: str, routes: Routes, upstream):
 
 
 @pytest.mark.parametrize("stream", [False, True])
+async def test_what_it_does_not_want_to_say_is_left_to_the_next(alice, to, kind, stream):
+    reason = {"anthropic": "refusal", "gemini": "SAFETY"}[kind]
+    call = call_of(alice.principal, await to(fake(empty=1, reason=reason), "fake"), stream=stream)
+    client = await ask(call)
+    assert (client.text if stream else client.json["choices"][0]["message"]["content"]).strip() == TEXT
+    assert ledger_row(call.id)["attempts"] == 2
+    alone = await ask(call_of(alice.principal, await to(fake(empty=1, reason=reason)), stream=stream))
+    assert b'"content_filter"' in alone.body
+
+
+@pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize(
     ("orders", "error", "attempts"),
     [

@@ -28,6 +28,7 @@ class Orders:
     text: str = ""  # these words instead of its own
     role: int = 0  # so many chunks that say who speaks and nothing else come before the first word
     torn: int = 0  # the first word is half an emoji, and the first probability is none
+    empty: int = 0  # say nothing
     big: int = 0  # the first word has so many bytes
     first_ms: int = 0  # wait before the first byte
     gap_ms: int = 0  # wait between two chunks
@@ -80,6 +81,8 @@ def words_of(orders: Orders, messages: Any = ()) -> list[str]:
     if orders.echo:
         said = str(messages[-1]["content"])
         return [said[start : start + orders.echo] for start in range(0, len(said), orders.echo)]
+    if orders.empty:
+        return []
     words = [word + " " for word in (orders.text or TEXT).split()]
     if orders.torn:
         words[0] = "\ud83d"
