@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from apps.gateway import routing
 from apps.gateway.client import client_for
 from apps.gateway.errors import RouteLoop, UnknownModel
+from apps.gateway.guardrails.guarding import guard_request, under_guard_of
 from apps.gateway.weighing import input_characters
 
 if TYPE_CHECKING:
@@ -35,20 +37,27 @@ INSTRUCTIONS = (
 log = logging.getLogger(__name__)
 
 
-async def choose(call: Call, route: ResolvedRoute) -> ResolvedRoute | None:
-    """Give the route that shall answer, None when it is gone; raises RouteLoop when no end is found."""
+async def choose(call: Call, route: ResolvedRoute) -> ResolvedRoute:
+    """Give the route that shall answer; raises RouteLoop when no end is found, and GuardrailError for what may not go on.
+
+    Each classifier's guardrails look at the question before its rules and its model do, and watch over the answer with those of the route
+    that is chosen.
+    """
     seen = {route.id}
     for _ in range(MOST_HOPS):
+        if route.guards is not None:
+            call.route = route
+            await guard_request(call, route)
         branch = by_rule(call.body, route.branches) or await _by_model(call, route) or route.branches[-1]
         chosen = await routing.resolve(call.principal.tenant_id, branch.route)
         if chosen is None:
             raise UnknownModel(f"The model `{call.model}` leads to `{branch.route}`, which leads nowhere.", param="model")
-        if not chosen.branches:
-            return chosen
         if chosen.id in seen:
             break
         seen.add(chosen.id)
-        route = chosen
+        route = replace(under_guard_of(route, chosen), chosen_by=(*route.chosen_by, route.name))
+        if not route.branches:
+            return route
     raise RouteLoop(param="model")
 
 

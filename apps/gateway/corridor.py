@@ -16,7 +16,7 @@ from apps.gateway.cache import answering, embeddings
 from apps.gateway.capture.recording import Recorder
 from apps.gateway.dispatch import dispatch
 from apps.gateway.errors import GuardrailError, UnknownModel
-from apps.gateway.guardrails.guarding import guard_request, under_guard_of
+from apps.gateway.guardrails.guarding import guard_request
 from apps.gateway.hangup import HungUp, Watch
 from apps.gateway.settle import HUNG_UP_STATUS, INTERNAL_STATUS, Tally, open_call, settle
 from apps.gateway.wire import error_event
@@ -35,7 +35,7 @@ async def run(call: Call, respond: Respond, gone: Gone) -> None:
     """Answer a call. Raises GatewayError (or another MenhirError) only before `respond.start`."""
     route = call.route or await routing.resolve(call.principal.tenant_id, call.model)
     if route is not None and route.branches:
-        route = under_guard_of(route, await classifier.choose(call, route))
+        route = await classifier.choose(call, route)
     if route is None or not route.targets:
         raise UnknownModel(f"The model `{call.model}` does not exist.", param="model")
     call.route = route

@@ -6,16 +6,25 @@ import time
 
 import pytest
 from asgiref.sync import sync_to_async
+from gateway.guardrails.conftest import Guards
 
 from apps.assistants.front import application
 from apps.gateway import classifier, client
-from apps.gateway.errors import RouteLoop
+from apps.gateway.errors import GuardrailBlocked, RouteLoop
 from apps.gateway.models import Branch, Route
+from menhir.metering.errors import RateLimitExceeded
+from menhir.metering.limits import limits
 from menhir.tenancy.transaction import tenant_transaction
 
 from peers.caller import ask, call_of, fake, ledger_row
+from stage.cast import Person
 
 pytestmark = pytest.mark.usefixtures("gateway")
+
+
+@pytest.fixture
+def guards(alice: Person) -> Guards:
+    return Guards(alice)
 
 
 @pytest.fixture(autouse=True)
@@ -114,3 +123,34 @@ async def test_a_pattern_that_would_never_end_elsewhere_ends_here(alice, routes)
     began = time.monotonic()
     assert (await ask(asked(alice.principal, "a" * 5_000 + "!"))).status == 200
     assert time.monotonic() - began < 2
+
+
+async def test_no_model_is_shown_what_a_guardrail_takes_out_or_blocks(alice, routes, upstream, guards):
+    await choosing_by_model(alice, routes, "hard")
+    await guards.add("addresses", "pii", action="redact", settings={"kinds": ["email"]}, routes=["auto"])
+    await guards.add("secrets", "regex", settings={"patterns": ["hunter2"]}, routes=["auto"])
+    await guards.add("numbers", "regex", action="redact", settings={"patterns": [r"\d{4}"]}, routes=["big"])
+    client = await ask(asked(alice.principal, "Write to carol@example.com before 1984."))
+    judged, answered = (body["messages"][-1]["content"] for body in upstream.stats.bodies)
+    assert "carol@example.com" not in judged + answered
+    assert "1984" in judged  # the rule is of the route that is not chosen yet
+    assert "1984" not in answered
+    assert client.headers["x-menhir-route"] == "big"
+    call = asked(alice.principal, "It is hunter2.")
+    with pytest.raises(GuardrailBlocked):
+        await ask(call)
+    assert upstream.stats.requests == 2
+    row = ledger_row(call.id)
+    assert (row["outcome"], row["error_code"], row["route"], row["cost"]) == ("failed", "guardrail:secrets", "auto", 0)
+
+
+@pytest.mark.parametrize("limited", ["auto", "small"])
+async def test_limits_of_the_classifier_and_of_the_chosen_route_both_apply(alice, choosing, limit, limited):
+    other = await limit("route", "small" if limited == "auto" else "auto", metric="requests", amount=5)
+    await limit("route", limited, metric="requests", amount=1)
+    first = await ask(asked(alice.principal, "Hello"))
+    assert first.headers["x-ratelimit-remaining-requests"] == "0"
+    with pytest.raises(RateLimitExceeded):
+        await ask(asked(alice.principal, "Hello"))
+    meters = await limits.meters(alice.tenant.id, key_id=None, user=None, route=other.subject_id)
+    assert [piece.total for piece in meters.slices] == [1]  # what was refused has taken nothing of the other

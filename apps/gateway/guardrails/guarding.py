@@ -48,6 +48,8 @@ async def guard_request(call: Call, route: ResolvedRoute) -> None:
     guard = route.guards.of(call) if route.guards is not None else None
     if guard is None:
         return
+    if call.guard is not None:
+        guard = call.guard.joined(guard)
     call.guard = guard
     try:
         await guard.check_request()
@@ -58,9 +60,9 @@ async def guard_request(call: Call, route: ResolvedRoute) -> None:
         raise
 
 
-def under_guard_of(named: ResolvedRoute, chosen: ResolvedRoute | None) -> ResolvedRoute | None:
+def under_guard_of(named: ResolvedRoute, chosen: ResolvedRoute) -> ResolvedRoute:
     """Let the guardrails of the route that a client named watch over the one that was chosen for him, too."""
-    if chosen is None or named.guards is None:
+    if named.guards is None:
         return chosen
     fingerprint = hashlib.blake2b(chosen.fingerprint + named.guards.fingerprint.encode(), digest_size=len(chosen.fingerprint) or 16)
     return replace(chosen, guards=named.guards.joined(chosen.guards), fingerprint=fingerprint.digest())
@@ -99,8 +101,17 @@ class CallGuard:
         self.call = call
         self.before = [guard for guard in guards if guard.before]
         self.after = [guard for guard in guards if guard.after and guard.kind != "models"]
+        self.known = {guard.id for guard in guards}
         self.placeholders = Placeholders()
         self._notes: dict[tuple[str, str, str], Note] = {}
+
+    def joined(self, more: CallGuard) -> CallGuard:
+        """These, which have seen the request, and those of the others that have not."""
+        known = self.known
+        self.before = [guard for guard in more.before if guard.id not in known]
+        self.after += [guard for guard in more.after if guard.id not in known]
+        self.known = known | more.known
+        return self
 
     @property
     def shareable(self) -> bool:
