@@ -104,6 +104,8 @@ async def ask(call: Call, target: ResolvedTarget, tally: Tally, watch: Watch) ->
         tally.waited += time.perf_counter() - began
     if not breaker.calm:
         breaker.succeeded()
+    if call.trace is not None and call.trace.sampled:
+        tally.said = answer.first if call.stream else read_chunk(answer.body)
     return answer
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from menhir.telemetry import calls
 
@@ -32,6 +32,7 @@ def measure(call: Call, tally: Tally, usage: Usage, *, outcome: Outcome, status:
         output_tokens=usage.output_tokens,
     )
     if calls.watchers:
+        said = tally.said
         finished = calls.Finished(
             call=call,
             kind=kind,
@@ -47,6 +48,18 @@ def measure(call: Call, tally: Tally, usage: Usage, *, outcome: Outcome, status:
             input_tokens=usage.input_tokens,
             output_tokens=usage.output_tokens,
             attempts=tally.attempts,
+            response_id=said.id if said is not None else None,
+            response_model=said.model if said is not None else None,
+            finish_reasons=_reasons(call, tally),
         )
         for watcher in calls.watchers:
             watcher(finished)
+
+
+def _reasons(call: Call, tally: Tally) -> list[Any]:
+    """Why each choice ended, in their order, as far as somebody wants to know."""
+    if tally.said is None:
+        return []
+    if call.stream:
+        return [reason for _, reason in sorted((tally.finished or {}).items())]
+    return [choice.finish_reason for choice in tally.said.choices or ()]

@@ -10,7 +10,7 @@ import asyncio
 import time
 from dataclasses import dataclass
 from math import inf
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import orjson
 
@@ -121,7 +121,8 @@ class Reader:
         self._call = call
         self._tally = tally
         self._begun: set[int] = set()
-        self._finished: set[int] = set()
+        self._finished: dict[int, Any] = {}
+        tally.finished = self._finished
         self.ending: Ending | None = None
 
     def take(self, events: list[bytes]) -> bytes:
@@ -142,7 +143,7 @@ class Reader:
 
     def closed(self, rest: bytes) -> Ending:
         """Judge a connection that closed without `[DONE]`: complete only when every choice had said that it was finished."""
-        if (self._finished and self._finished >= self._begun) or data_of(rest) == DONE:
+        if (self._finished and self._finished.keys() >= self._begun) or data_of(rest) == DONE:
             return Ending(DONE_EVENT, "completed")
         return failed(UpstreamCut())
 
@@ -161,7 +162,7 @@ class Reader:
             index = choice.index if type(choice.index) is int else 0
             self._begun.add(index)
             if choice.finish_reason:
-                self._finished.add(index)
+                self._finished[index] = choice.finish_reason
         if generated := characters_of(chunk):
             tally.characters += generated
             if tally.first_token_ms is None:

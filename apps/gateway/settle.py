@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
@@ -21,7 +21,10 @@ from menhir.metering.entries import NO_USAGE
 from menhir.metering.ledger import Opening, Settlement, Usage, ledger
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from apps.gateway.call import Call, ResolvedRoute, ResolvedTarget
+    from apps.gateway.wire import Chunk
 
 Outcome = Literal["completed", "failed", "cancelled", "interrupted"]
 
@@ -43,6 +46,10 @@ class Tally(msgspec.Struct):
     characters: int = 0
     """Generated so far."""
     first_token_ms: int | None = None
+    finished: Mapping[int, Any] | None = None
+    """Why each choice of a stream ended, by its index."""
+    said: Chunk | None = None
+    """The first of a stream, or a whole answer, where a trace is kept of the call."""
     waited: float = 0.0
     """Seconds spent waiting for upstreams; the rest of the time is our own."""
     asked: float = 0.0

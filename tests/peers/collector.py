@@ -63,4 +63,9 @@ class Collector:
 
 def attributes(pairs: Any) -> dict[str, Any]:
     """OTLP's attributes as a dict."""
-    return {pair.key: getattr(pair.value, pair.value.WhichOneof("value")) for pair in pairs}
+    return {pair.key: _said(pair.value) for pair in pairs}
+
+
+def _said(value: Any) -> Any:
+    said = getattr(value, value.WhichOneof("value"))
+    return [_said(item) for item in said.values] if value.WhichOneof("value") == "array_value" else said

@@ -46,6 +46,10 @@ class Finished(msgspec.Struct):
     input_tokens: int
     output_tokens: int
     attempts: int
+    response_id: Any = None
+    """What the upstream said of its answer, where a trace is kept."""
+    response_model: Any = None
+    finish_reasons: list[Any] = []
 
 
 watchers: list[Callable[[Finished], None]] = []

@@ -203,6 +203,12 @@ def _attributes(finished: Finished) -> dict[str, Any]:
     }
     if finished.first_token_seconds is not None:
         found["gen_ai.server.time_to_first_token"] = finished.first_token_seconds
+    if isinstance(finished.response_id, str):
+        found["gen_ai.response.id"] = finished.response_id
+    if isinstance(finished.response_model, str):
+        found["gen_ai.response.model"] = finished.response_model
+    if reasons := [reason for reason in finished.finish_reasons if isinstance(reason, str)]:
+        found["gen_ai.response.finish_reasons"] = reasons
     if finished.error_code:
         found["error.type"] = finished.error_code
     if finished.base_url:

@@ -81,6 +81,10 @@ def test_calls_are_spans_and_metrics_of_the_genai_conventions(web, ask, alice, c
     assert said["gen_ai.usage.input_tokens"] > 0
     assert said["gen_ai.usage.output_tokens"] > 0
     assert 0 < traced.end_time_unix_nano - traced.start_time_unix_nano < 20e9
+    for span in (traced, alone):
+        answered = attributes(span.attributes)
+        assert answered["gen_ai.response.finish_reasons"] == ["stop"]
+        assert answered["gen_ai.response.id"].startswith("chatcmpl-")
     assert attributes(alone.attributes)["gen_ai.server.time_to_first_token"] >= 0
     assert attributes(failed.attributes)["error.type"] == failed.status.message != ""
     assert "secret" not in str(collector.spans)
