@@ -8,6 +8,7 @@ import openai
 import pytest
 from assistants.conftest import Company
 
+from apps.gateway.models import Route
 from menhir.tenancy.transaction import tenant_transaction
 
 QUESTION = [{"role": "user", "content": "What is a menhir?"}]
@@ -54,6 +55,35 @@ def test_the_very_next_call_is_answered_by_what_was_released(acmes: Company):
             version = prompt.add_version(text, by=acmes.person.principal)
             prompt.release(version, by=acmes.person.principal)
         eventually(acmes, text)
+
+
+def test_what_was_released_is_never_answered_by_what_was_kept_of_another_version(acmes: Company):
+    acmes.model("kept", "echo=1000")
+    prompt = acmes.prompt("support", "text 1")
+    with tenant_transaction(acmes.tenant):
+        Route.objects.within(acmes.tenant).filter(name="kept").update(cache_seconds=3600)
+        for number in (2, 3):
+            prompt.add_version(f"text {number}", by=acmes.person.principal)
+
+    def served() -> tuple[str, str]:
+        answer = acmes.client("inference").with_raw_response.chat.completions.create(
+            model="kept", messages=[], extra_body={"prompt": {"id": "support"}}
+        )
+        version = answer.headers["x-menhir-prompt-version"].removeprefix("support@")
+        assert answer.parse().choices[0].message.content == f"text {version}"
+        return version, answer.headers["x-menhir-cache"]
+
+    assert [served(), served()] == [("1", "miss"), ("1", "hit")]
+    for number, how in ((2, "miss"), (1, "hit"), (3, "miss")):
+        with tenant_transaction(acmes.tenant):
+            prompt.release(number, by=acmes.person.principal)
+        for _ in range(50):
+            now = served()
+            if now[0] == str(number):
+                break
+        assert now == (str(number), how)
+        assert served() == (str(number), "hit")
+    assert acmes.upstream.stats.requests == 3
 
 
 def eventually(company: Company, text: str) -> None:

@@ -80,7 +80,7 @@ async def test_embedding_the_question_is_a_call_of_its_own(alice, similar, model
 async def test_only_the_last_message_may_differ(alice, similar, other):
     assert await how(asking(alice, similar, QUESTION)) == "miss"
     assert await how(asking(alice, similar, NEAR, **other)) == "miss"
-    assert await how(asking(alice, similar, QUESTION.replace("lost", "stolen"), **other)) in {"miss", "semantic"}
+    assert await how(asking(alice, similar, QUESTION, **other)) == "semantic"
     assert await how(asking(alice, similar, NEAR)) == "semantic"
 
 

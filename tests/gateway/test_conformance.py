@@ -155,10 +155,9 @@ async def test_the_attempt_is_not_changed(kind, attempt):
 @pytest.mark.parametrize("kind", KINDS, ids=describe)
 async def test_leaving_early_leaves_nothing_behind(kind, attempt, upstream):
     slow = attempt(kind, stream=kind.operation == "chat", model=kind.patient)
-    reached = asyncio.Event()
+    before = asyncio.all_tasks()
 
     async def read() -> None:
-        reached.set()
         async with UPSTREAMS[kind.name].open(slow) as response:
             async for _ in response.chunks():
                 break
@@ -171,6 +170,8 @@ async def test_leaving_early_leaves_nothing_behind(kind, attempt, upstream):
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
+    assert asyncio.all_tasks() == before
+    assert runtime.session()._used == set()
     if kind.name != "extract":
         assert await asyncio.to_thread(upstream.wait, lambda stats: len(stats.cancelled) == 1, seconds=1)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import urllib.error
 import urllib.request
 
@@ -139,12 +140,19 @@ def test_a_prompt_takes_the_long_way(ask, alice, upstream):
     assert ways(alice) == 0
 
 
-def test_what_is_no_longer_remembered_is_asked_for_again(ask, alice, upstream):
+def test_what_is_no_longer_remembered_is_looked_up_or_asked_for_again(server, ask, alice, upstream, superuser):
     key = alice.key()
     for _ in range(3):
         ask(key)
+    asyncio.run_coroutine_threadsafe(exact.shelf.written(), server.loop).result(5)
     exact.memory.clear()
-    assert ask(key)[0]["x-menhir-cache"] in {"hit", "miss"}
+    assert ask(key)[0]["x-menhir-cache"] == "hit"
+    assert upstream.stats.requests == 1
+    with psycopg.connect(superuser, autocommit=True) as connection:
+        assert connection.execute("DELETE FROM gateway_cached_answer WHERE tenant_id = %s", [alice.tenant.id]).rowcount == 1
+    exact.memory.clear()
+    assert ask(key)[0]["x-menhir-cache"] == "miss"
+    assert upstream.stats.requests == 2
 
 
 def test_a_guarded_call_takes_the_long_way(ask, alice, upstream):
