@@ -23,8 +23,8 @@ MARK = b'"content_filter"'
 def is_withheld(chunk: Chunk, tally: Tally) -> bool:
     """Tell whether a chunk of a stream in which nothing was said yet only says that nothing will be; what it costs is kept.
 
-    >>> from apps.gateway.settle import Tally
-    >>> tally = Tally()
+    >>> from types import SimpleNamespace
+    >>> tally = SimpleNamespace(filtered=False, usage=None)
     >>> end = b'{"choices": [{"index": 0, "delta": {}, "finish_reason": "content_filter"}]}'
     >>> usage = b'{"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 0}}'
     >>> [is_withheld(read_chunk(said), tally) for said in (usage, b'{"choices": [{"delta": {"content": "A"}}]}', end, usage)]

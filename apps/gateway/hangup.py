@@ -72,7 +72,7 @@ class Watch:
     `expired()`. No deadline lies beyond `limit` (0 for none), which is the whole call's.
     """
 
-    __slots__ = ("_reason", "_task", "deadline", "gone", "limit")
+    __slots__ = ("_loop", "_reason", "_task", "deadline", "gone", "limit")
 
     def __init__(self, gone: Gone) -> None:
         self.gone = gone
@@ -85,7 +85,7 @@ class Watch:
         if self.gone.is_set():
             raise HungUp
         self._task = asyncio.current_task()
-        _patrol.add(self)
+        self._loop = _patrol.add(self)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -94,10 +94,9 @@ class Watch:
             raise HungUp from None
 
     def allow(self, seconds: float) -> None:
-        """From now on, be patient for so long."""
-        self.deadline = asyncio.get_running_loop().time() + seconds
-        if self.limit and self.deadline > self.limit:
-            self.deadline = self.limit
+        """From now on, be patient for so long. Asked within the block, twice for each part of a stream."""
+        deadline = self._loop.time() + seconds
+        self.deadline = self.limit if 0.0 < self.limit < deadline else deadline
 
     def within(self, seconds: float) -> None:
         """Let the whole call take so long from now on."""
@@ -135,7 +134,7 @@ class _Patrol:
         self._watches: set[Watch | Ears] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    def add(self, watch: Watch | Ears) -> None:
+    def add(self, watch: Watch | Ears) -> asyncio.AbstractEventLoop:
         self._watches.add(watch)
         loop = asyncio.get_running_loop()
         if self._loop is not loop:
@@ -143,6 +142,7 @@ class _Patrol:
             self._watches = {watch}
             self._loop = loop
             loop.call_later(ROUND_SECONDS, self._round, loop)
+        return loop
 
     def discard(self, watch: Watch | Ears) -> None:
         self._watches.discard(watch)

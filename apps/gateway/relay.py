@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from apps.gateway.dispatch import Answer
     from apps.gateway.hangup import Watch
     from apps.gateway.settle import Tally
+    from apps.gateway.wire import Choice
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -115,11 +116,12 @@ def _too_late(answer: Answer, watch: Watch, *, reads: bool) -> Ending:
 class Reader:
     """Reads a stream along: usage, how much was generated, and how it ends."""
 
-    __slots__ = ("_begun", "_call", "_finished", "_tally", "ending")
+    __slots__ = ("_begun", "_call", "_finished", "_latest", "_tally", "ending")
 
     def __init__(self, call: Call, tally: Tally) -> None:
         self._call = call
         self._tally = tally
+        self._latest: Any = None
         self._begun: set[int] = set()
         self._finished: dict[int, Any] = {}
         tally.finished = self._finished
@@ -159,10 +161,11 @@ class Reader:
             return False
         tally = self._tally
         for choice in chunk.choices or ():
-            index = choice.index if type(choice.index) is int else 0
-            self._begun.add(index)
+            if choice.index != self._latest:
+                self._latest = choice.index
+                self._begun.add(_index_of(choice))
             if choice.finish_reason:
-                self._finished[index] = choice.finish_reason
+                self._finished[_index_of(choice)] = choice.finish_reason
         if generated := characters_of(chunk):
             tally.characters += generated
             if tally.first_token_ms is None:
@@ -171,6 +174,10 @@ class Reader:
             return True
         tally.usage = usage_of(chunk.usage) or tally.usage
         return self._call.wants_usage or bool(chunk.choices)
+
+
+def _index_of(choice: Choice) -> int:
+    return choice.index if type(choice.index) is int else 0
 
 
 def failed(error: GatewayError) -> Ending:

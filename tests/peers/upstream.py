@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import uvloop
-from aiohttp import web
+from aiohttp import ClientConnectionError, web
 
 if __name__ == "__main__":  # run by itself: its own folder is on the path, and `peers` is not
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -123,7 +123,7 @@ class Peer:
             if orders.first_ms and not (body.get("stream") and orders.comments):
                 await asyncio.sleep(orders.first_ms / 1000)
             return await answer(request, body, orders)
-        except (asyncio.CancelledError, ConnectionResetError):
+        except (asyncio.CancelledError, ConnectionResetError, ClientConnectionError):
             with self._count() as stats:
                 stats.cancelled.append(time.monotonic())
             raise
