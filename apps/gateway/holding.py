@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from apps.gateway.call import Call, ResolvedRoute, ResolvedTarget
-    from menhir.metering.limits import Hold, Meters
+    from menhir.metering.limits import Hold
 
 LIMIT_NAMES = {"chat": ("max_completion_tokens", 4_096), "completions": ("max_tokens", 16)}
 """What writes an answer, how its length is limited there, and to how much under a budget for which neither client nor route says it; for
