@@ -68,8 +68,8 @@ def read(scope: Scope) -> Asked:
     said: dict[str, bytes] = {}
     for name, value in scope["headers"]:
         field = FIELDS.get(name)
-        if field is not None and value:
-            said.setdefault(field, value)
+        if field is not None and not said.get(field):
+            said[field] = value
     asked = Asked(**said)
     if not asked.request_id or not REQUEST_ID.fullmatch(asked.request_id):
         asked.request_id = new_request_id().encode()

@@ -8,8 +8,6 @@ import pytest
 
 from menhir.postgres.hot import MOST_ABSENCES, HotCache
 
-UNKNOWN = "not looked up"
-
 
 async def absent() -> str | None:
     return None
@@ -25,9 +23,9 @@ async def test_absences_are_bounded_and_push_out_nothing_that_is_there() -> None
     asked = range(MOST_ABSENCES + 1_000)
     for number in asked:
         assert await cache.get(None, number, absent) is None
-    remembered = [number for number in asked if cache.peek(None, number, UNKNOWN) is None]
+    remembered = [number for number in asked if cache.known(None, number) is not None]
     assert remembered == list(asked)[-MOST_ABSENCES:]
-    assert cache.peek(None, "mine", UNKNOWN) == "here"
+    assert cache.known(None, "mine")[1] == "here"
 
 
 @pytest.mark.parametrize("eviction", ["evict", "clear"])
@@ -42,4 +40,4 @@ async def test_what_was_absent_and_is_there_now_is_kept(eviction: str) -> None:
     assert await cache.get(None, "soon", present) == "here"
     for number in range(MOST_ABSENCES + 1):
         await cache.get(None, number, absent)
-    assert cache.peek(None, "soon", UNKNOWN) == "here"
+    assert cache.known(None, "soon")[1] == "here"
