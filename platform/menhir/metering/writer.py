@@ -12,10 +12,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+import psycopg
 import structlog
 
 from menhir.errors import Unavailable
-from menhir.postgres.line import AWAY
 from menhir.telemetry import meters
 
 BATCH_ROWS = 500
@@ -24,6 +24,10 @@ FIRST_BACKOFF_SECONDS = 0.05
 LAST_BACKOFF_SECONDS = 1.0
 WATCH_SECONDS = 0.25
 NEVER = float("inf")
+REFUSED = (psycopg.DataError, psycopg.IntegrityError, UnicodeEncodeError, OverflowError, TypeError)
+"""What is raised for what a row says, by the database or by the encoder: it would be refused again. Whatever else is raised is no
+judgement on the row: a standby that only reads, a pooler that has forgotten a statement, a privilege that is missing for a while.
+"""
 
 BATCH = meters.histogram("menhir_ledger_batch_rows", "Rows that shared a commit.", (1, 2, 5, 10, 20, 50, 100, 200, 500)).of()
 COMMIT = meters.histogram("menhir_ledger_commit_seconds", "From a batch's dispatch to its commit.", meters.SECONDS).of()
@@ -142,18 +146,14 @@ class BatchWriter(Generic[Row]):
         return batch
 
     async def _commit(self, batch: Sequence[Waiting[Row]]) -> None:
-        """Write the batch, again and again while the database is away; a row that it refuses does not take others with it."""
+        """Write the batch, again and again until the database takes it; a row that is refused does not take others with it."""
         backoff = FIRST_BACKOFF_SECONDS
         while True:
             try:
                 began = self._loop.time()
                 async with asyncio.timeout(STATEMENT_TIMEOUT_SECONDS):
                     await self._write([waiting.row for waiting in batch])
-            except (*AWAY, Unavailable) as error:
-                log.warning("ledger.away", table=self._name, rows=len(batch), error=str(error).strip())
-                await asyncio.sleep(backoff)
-                backoff = min(backoff * 2, LAST_BACKOFF_SECONDS)
-            except Exception as error:
+            except REFUSED as error:
                 if len(batch) > 1:
                     for waiting in batch:
                         await self._commit([waiting])
@@ -161,6 +161,10 @@ class BatchWriter(Generic[Row]):
                     log.exception("ledger.refused", table=self._name, row=repr(batch[0].row))
                     _fail(batch[0], error)
                 return
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is not about the rows, and they must be written
+                log.warning("ledger.away", table=self._name, rows=len(batch), error=str(error).strip(), kind=type(error).__name__)
+                await asyncio.sleep(backoff)
+                backoff = min(backoff * 2, LAST_BACKOFF_SECONDS)
             else:
                 COMMIT.observe(self._loop.time() - began)
                 BATCH.observe(len(batch))

@@ -229,6 +229,33 @@ async def test_without_a_database_open_says_so_within_three_seconds_and_settle_w
     assert [row.outcome for row in settled] == ["cancelled"] * len(opened)
 
 
+async def test_a_settlement_waits_until_the_database_writes_again(ledger, acme, look, opening, settlement, superuser):
+    """A primary that was demoted takes connections and only reads."""
+    call = opening(acme.id)
+    await ledger.open(call)
+    name = psycopg.conninfo.conninfo_to_dict(superuser)["dbname"]
+    look(f'ALTER ROLE menhir_gateway IN DATABASE "{name}" SET default_transaction_read_only = on')
+    try:
+        look("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'menhir_gateway' AND datname = current_database()")
+        settling = asyncio.create_task(ledger.settle(settlement(call)))
+        with pytest.raises(Unavailable):
+            await ledger.open(opening(acme.id))
+        assert not settling.done()
+    finally:
+        look(f'ALTER ROLE menhir_gateway IN DATABASE "{name}" RESET default_transaction_read_only')
+    await asyncio.wait_for(settling, timeout=10)
+    assert [row.outcome for row in entries(look, call)[1]] == ["completed"]
+
+
+async def test_a_statement_that_a_pooler_has_forgotten_is_prepared_anew(ledger, acme, look, opening, settlement):
+    call = opening(acme.id)
+    await ledger.open(call)
+    async with ledger._line.connection() as connection:
+        await connection.execute("DEALLOCATE ALL")
+    await ledger.settle(settlement(call))
+    assert [row.outcome for row in entries(look, call)[1]] == ["completed"]
+
+
 async def test_the_calls_of_a_silent_process_are_settled_at_their_estimate_once(ledger, acme, look, opening, settlement):
     dead = Ledger()
     await dead.start()
