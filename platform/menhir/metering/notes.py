@@ -14,9 +14,8 @@ from uuid import UUID
 import msgspec
 import structlog
 
-from menhir.errors import Unavailable
 from menhir.metering.entries import Operation
-from menhir.postgres.line import AWAY
+from menhir.metering.writer import REFUSED
 
 LINGER_SECONDS = 0.05
 """Notes gather for so long: each statement costs as much as thirty of them."""
@@ -83,8 +82,8 @@ class Notes:
             async with asyncio.timeout(within_seconds):
                 while self._waiting:
                     await self._flush()
-        except (*AWAY, Unavailable) as error:
-            log.warning("ledger.notes_lost", notes=len(self._waiting), error=str(error).strip())
+        except Exception as error:  # noqa: BLE001 - whatever it is, the rest still has to be closed
+            log.warning("ledger.notes_lost", notes=len(self._waiting), error=str(error).strip(), kind=type(error).__name__)
         self._waiting.clear()
 
     async def _run(self) -> None:
@@ -94,20 +93,24 @@ class Notes:
             try:
                 await self._flush()
                 pause = LINGER_SECONDS
-            except (*AWAY, Unavailable) as error:
-                log.warning("ledger.away", table="notes", rows=len(self._waiting), error=str(error).strip())
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is not about the notes
+                log.warning("ledger.away", table="notes", rows=len(self._waiting), error=str(error).strip(), kind=type(error).__name__)
                 pause = PAUSE_SECONDS
 
-    async def _flush(self) -> None:
-        batch = self._waiting[:BATCH_ROWS]
+    async def _flush(self, most: int = BATCH_ROWS) -> None:
+        """Write the first that wait, and forget them. Several that are refused go by halves, until the one to blame is alone."""
+        batch = self._waiting[:most]
         try:
             async with asyncio.timeout(STATEMENT_TIMEOUT_SECONDS):
                 await self._write(batch)
-        except (*AWAY, Unavailable):
-            raise
-        except Exception:
-            # Refused for what it says: it would be refused again, and hold up the others for ever.
-            log.exception("ledger.refused", table="notes", rows=len(batch))
+        except REFUSED:
+            if len(batch) > 1:
+                half = len(batch) // 2
+                await self._flush(half)
+                await self._flush(len(batch) - half)
+                return
+            # Kept, it would be refused again, and hold up the others for ever.
+            log.exception("ledger.refused", table="notes", row=repr(batch[0]))
         del self._waiting[: len(batch)]
         if self._dropped:
             log.warning("ledger.notes_dropped", notes=self._dropped)

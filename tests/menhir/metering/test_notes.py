@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 import psycopg
 import pytest
+from msgspec import structs
 
 from menhir.metering import notes as module
 from menhir.metering.notes import Note, Notes
@@ -60,22 +61,36 @@ async def test_while_the_database_is_away_they_wait(quick, monkeypatch):
     assert written == given[:3], "the first that fit, once each"
 
 
-async def test_what_is_refused_does_not_hold_up_the_rest(quick):
-    written = []
+async def test_what_is_refused_takes_no_other_with_it_and_does_not_hold_up_the_rest(quick, acme, ledger, look):
+    given = [structs.replace(note(), tenant_id=acme.id) for _ in range(7)]
+    given[4] = structs.replace(given[4], model="a\x00b")
+    for each in given:
+        ledger.note(each)
+    await ledger.noted()
+    last = structs.replace(note(), tenant_id=acme.id)
+    ledger.note(last)
+    await ledger.noted()
+    written = {row.id for row in look("SELECT id FROM metering_call WHERE tenant_id = %s", acme.id)}
+    assert written == {each.call_id for each in (*given[:4], *given[5:], last)}
+
+
+@pytest.mark.parametrize("error", [psycopg.errors.ReadOnlySqlTransaction, psycopg.errors.InvalidSqlStatementName])
+async def test_an_error_that_is_not_about_the_notes_loses_none(quick, error):
+    written, tries = [], 0
 
     async def write(batch):
-        if not written:
-            written.append("refused")
-            raise psycopg.errors.InvalidTextRepresentation("no")
+        nonlocal tries
+        tries += 1
+        if tries < 3:
+            raise error("not now")
         written.extend(batch)
 
     notes = Notes(write)
-    notes.put(note())
+    given = [note() for _ in range(3)]
+    for each in given:
+        notes.put(each)
     await notes.written()
-    last = note()
-    notes.put(last)
-    await notes.written()
-    assert written == ["refused", last]
+    assert written == given
 
 
 async def test_stopping_writes_what_waits(monkeypatch):
