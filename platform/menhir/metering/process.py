@@ -3,6 +3,8 @@
 Each process that opens calls is a row and beats every 5 seconds. One that was silent for 20 has died with its calls unsettled, and
 any other settles them as `interrupted`, at their estimate. Who has not himself been heard without a gap for those 20 seconds keeps
 still: after a database restart everybody was silent, and the first to come back must not bury the rest.
+
+A sweep goes by a line of its own: it may take minutes where the dead had much to do, and the living must be heard meanwhile.
 """
 
 from __future__ import annotations
@@ -12,11 +14,11 @@ import os
 import socket
 import sys
 from collections.abc import Callable
-from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID
 
+import psycopg
 import structlog
 
 from menhir.metering import partitions
@@ -25,8 +27,10 @@ from menhir.postgres.ids import uuid7
 from menhir.postgres.line import AWAY, Line
 
 BEAT_SECONDS = 5.0
+BEAT_TIMEOUT_SECONDS = 5.0
 RETRY_SECONDS = 1.0
 SILENT_SECONDS = 20.0
+SWEEP_TIMEOUT_SECONDS = 600.0
 
 BEAT = sql.load(__package__, "beat")
 LEAVE = sql.load(__package__, "leave")
@@ -44,24 +48,35 @@ class Process:
         self._oldest_unsettled = oldest_unsettled
         self._heard_since: float | None = None
         self._ever_heard = False
+        self._may_sweep = asyncio.Event()
         self._line = Line("gateway")
-        self._task: asyncio.Task[None] | None = None
+        self._sweeping_line = Line("gateway")
+        self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
         """Make the days' partitions and beat for the first time; where the database is away, go on without and try again."""
-        with suppress(*AWAY):
+        try:
             await partitions.make_ahead(self._line)
             await self.beat()
-        self._task = asyncio.get_running_loop().create_task(self._live(), name="metering process")
+        except (*AWAY, psycopg.Error) as error:
+            log.warning("metering.unheard", error=str(error).strip(), kind=type(error).__name__)
+        loop = asyncio.get_running_loop()
+        self._tasks = [
+            loop.create_task(self._live(), name="metering process"),
+            loop.create_task(self._bury(), name="metering sweep"),
+        ]
 
     async def stop(self, *, clean: bool) -> None:
         """Stop beating. With nothing left to settle the row goes, too; else it is left for the sweeper."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._sweeping_line.close()
         if clean:
-            with suppress(*AWAY):
+            try:
                 await self._line.run(LEAVE, id=self.id)
+            except (*AWAY, psycopg.Error) as error:
+                log.warning("metering.not_left", error=str(error).strip(), kind=type(error).__name__)
         await self._line.close()
 
     async def registered(self) -> None:
@@ -83,18 +98,30 @@ class Process:
         while True:
             await asyncio.sleep(pause)
             try:
-                async with asyncio.timeout(BEAT_SECONDS):
+                async with asyncio.timeout(BEAT_TIMEOUT_SECONDS):
                     await self.beat()
-                    if self._heard_without_gap():
-                        await sweep(self._line)
                 pause = BEAT_SECONDS
-            except AWAY as error:
+                if self._heard_without_gap():
+                    self._may_sweep.set()
+            except Exception as error:  # noqa: BLE001 - whatever it is: without this task others bury a living process
                 self._heard_since = None
+                self._may_sweep.clear()
                 pause = RETRY_SECONDS
-                log.warning("metering.unheard", error=str(error).strip())
+                log.warning("metering.unheard", error=str(error).strip(), kind=type(error).__name__)
 
     def _heard_without_gap(self) -> bool:
         return self._heard_since is not None and asyncio.get_running_loop().time() - self._heard_since >= SILENT_SECONDS
+
+    async def _bury(self) -> None:
+        """Sweep after each beat that was heard, or less often when a sweep takes longer than that."""
+        while True:
+            await self._may_sweep.wait()
+            self._may_sweep.clear()
+            try:
+                async with asyncio.timeout(SWEEP_TIMEOUT_SECONDS):
+                    await sweep(self._sweeping_line)
+            except Exception as error:  # noqa: BLE001 - whatever it is: without this task nobody settles for the dead
+                log.warning("metering.not_swept", error=str(error).strip(), kind=type(error).__name__)
 
 
 async def sweep(line: Line, *, silent_seconds: float = SILENT_SECONDS) -> int:
