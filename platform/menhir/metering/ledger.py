@@ -19,7 +19,7 @@ from menhir.metering import prices, rows
 from menhir.metering.entries import NO_USAGE, Opening, Settlement, Usage
 from menhir.metering.notes import Note, Notes
 from menhir.metering.process import Process
-from menhir.metering.writer import BatchWriter
+from menhir.metering.writer import REFUSED, BatchWriter
 from menhir.postgres.line import Line
 from menhir.telemetry import gauges
 
@@ -56,11 +56,11 @@ class Ledger:
 
     async def stop(self) -> None:
         """Write what waits, then leave; what could not be written is left to the sweeper of the next process."""
-        await self._writer.stop(within_seconds=DRAIN_SECONDS)
+        left = await self._writer.stop(within_seconds=DRAIN_SECONDS)
         await self._notes.stop(within_seconds=OPEN_PATIENCE_SECONDS)
         await self._notes_line.close()
         if self._process is not None:
-            await self._process.stop(clean=not self._unsettled)
+            await self._process.stop(clean=not self._unsettled and not left)
             self._process = None
         await self._line.close()
 
@@ -113,7 +113,7 @@ class Ledger:
         """Return once others can see that this process lives; raises `Unavailable` while the ledger is not open."""
         if self._process is None:
             raise Unavailable("The ledger is not open.")
-        await self._process.registered()
+        await self._process.registered(since=datetime.now(UTC))
 
     async def _write_notes(self, notes: Sequence[Note]) -> None:
         if self._process is None:
@@ -123,14 +123,14 @@ class Ledger:
     async def _write(self, entries: Sequence[Opening | Settlement]) -> None:
         if self._process is None:
             raise Unavailable("The ledger is not open.")
-        await self._process.registered()
         openings = [entry for entry in entries if type(entry) is Opening]
         settlements = [entry for entry in entries if type(entry) is Settlement]
         self._unsettled.update((opening.call_id, opening.opened_at) for opening in openings)
         try:
+            await self._process.registered(since=min((opening.opened_at for opening in openings), default=datetime.now(UTC)))
             await rows.write(self._line, openings, settlements, process_id=self._process.id)
-        except BaseException:
-            # Not there as far as we know. What is written again comes back here first.
+        except REFUSED:
+            # Not there. After any other error nobody knows, and what is written again comes back here.
             for opening in openings:
                 self._unsettled.pop(opening.call_id, None)
             raise

@@ -14,7 +14,7 @@ import os
 import socket
 import sys
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID
 
@@ -31,6 +31,8 @@ BEAT_TIMEOUT_SECONDS = 5.0
 RETRY_SECONDS = 1.0
 SILENT_SECONDS = 20.0
 SWEEP_TIMEOUT_SECONDS = 600.0
+MARGIN = timedelta(minutes=1)
+"""How far behind what a process has told the sweep looks for its calls: before one that is dated further back is written, it tells anew."""
 
 BEAT = sql.load(__package__, "beat")
 LEAVE = sql.load(__package__, "leave")
@@ -47,7 +49,8 @@ class Process:
         self.label = f"{socket.gethostname()}:{os.getpid()} {Path(sys.argv[0]).name}"
         self._oldest_unsettled = oldest_unsettled
         self._heard_since: float | None = None
-        self._ever_heard = False
+        self._told: datetime | None = None
+        self._beating = asyncio.Lock()
         self._may_sweep = asyncio.Event()
         self._line = Line("gateway")
         self._sweeping_line = Line("gateway")
@@ -79,19 +82,22 @@ class Process:
                 log.warning("metering.not_left", error=str(error).strip(), kind=type(error).__name__)
         await self._line.close()
 
-    async def registered(self) -> None:
-        """Return once this process has a row: a call that is opened before it would never be swept."""
-        if not self._ever_heard:
+    async def registered(self, *, since: datetime) -> None:
+        """Return once a sweep would find calls of this process that are dated `since` or later: for those that are about to be written."""
+        if self._told is None or since < self._told - MARGIN:
             await self.beat()
 
     async def beat(self) -> None:
         """Say that this process is alive, and how far back its unsettled calls reach."""
-        now = asyncio.get_running_loop().time()
-        oldest = self._oldest_unsettled() or datetime.now(UTC)
-        await self._line.run(BEAT, id=self.id, label=self.label, oldest_unsettled=oldest)
-        self._ever_heard = True
-        if self._heard_since is None:
-            self._heard_since = now
+        async with self._beating:
+            now = asyncio.get_running_loop().time()
+            oldest = self._oldest_unsettled() or datetime.now(UTC)
+            if self._told is not None:
+                self._told = max(self._told, oldest)  # should the answer be lost, one of the two is there
+            await self._line.run(BEAT, id=self.id, label=self.label, oldest_unsettled=oldest)
+            self._told = oldest
+            if self._heard_since is None:
+                self._heard_since = now
 
     async def _live(self) -> None:
         pause = BEAT_SECONDS

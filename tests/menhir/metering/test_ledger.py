@@ -11,6 +11,7 @@ import pytest
 from django.conf import settings
 
 from menhir.errors import Unavailable
+from menhir.metering import ledger as module
 from menhir.metering.ledger import Ledger
 from menhir.metering.models import Call, Settlement
 from menhir.metering.process import sweep
@@ -297,6 +298,19 @@ async def test_a_process_leaves_its_row_behind_only_while_calls_are_open(acme, l
     await hasty.stop()
     assert [registered(process_id) for process_id in ids] == [False, True]
     look("DELETE FROM metering_process WHERE id = %s", ids[1])
+
+
+async def test_a_call_that_may_yet_be_written_when_its_process_leaves_is_left_to_the_sweeper(acme, look, opening, superuser, monkeypatch):
+    monkeypatch.setattr(module, "DRAIN_SECONDS", 0.1)
+    ledger = Ledger()
+    await ledger.start()
+    process_id, call = ledger.process_id, opening(acme.id)
+    async with await psycopg.AsyncConnection.connect(superuser) as slow:
+        await slow.execute("LOCK TABLE metering_call IN SHARE MODE")
+        with pytest.raises(Unavailable):
+            await ledger.open(call)
+        await ledger.stop()
+    assert look("DELETE FROM metering_process WHERE id = %s RETURNING 1", process_id)
 
 
 async def test_a_ledger_that_is_not_running_opens_nothing(acme, opening):

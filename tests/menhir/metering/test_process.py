@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
 import psycopg
 import pytest
 
 from menhir.metering import process as module
-from menhir.metering.process import Process
+from menhir.metering.ledger import Ledger
+from menhir.metering.process import Process, sweep
 from menhir.postgres.ids import uuid7
+from menhir.postgres.line import Line
 
 WAITING_SWEEPS = (
     "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%%metering_sweep%%'"
@@ -87,3 +90,35 @@ async def test_a_sweep_that_takes_long_is_left_to_finish_and_does_not_silence_it
         assert look(WAITING_SWEEPS) == sweeping
         assert process._heard_since is not None
     await looked(look, "SELECT 1 WHERE NOT EXISTS (SELECT FROM metering_process WHERE id = %s)", dead)
+
+
+async def test_a_call_dated_well_before_it_was_opened_is_swept(monkeypatch, acme, look, opening):
+    """It came in long ago, and was opened after its process had said that nothing is unsettled."""
+    monkeypatch.setattr(module, "BEAT_SECONDS", 3600.0)
+    dead = Ledger()
+    await dead.start()
+    call = opening(acme.id, opened_at=datetime.now(UTC) - timedelta(hours=3), estimate=Decimal("0.5"))
+    await dead.open(call)
+    look("UPDATE metering_process SET beat_at = now() - interval '21 s' WHERE id = %s", dead.process_id)
+    line = Line("gateway")
+    await sweep(line)
+    await line.close()
+    await dead.stop()
+    (row,) = look("SELECT outcome, cost FROM metering_settlement WHERE id = %s", call.call_id)
+    assert row == ("interrupted", Decimal("0.5"))
+
+
+async def test_each_of_several_dead_is_settled_for_its_own_calls(acme, look, opening):
+    dead = [Ledger(), Ledger()]
+    calls = [opening(acme.id, estimate=Decimal(estimate)) for estimate in ("0.25", "0.5")]
+    for ledger, call in zip(dead, calls, strict=True):
+        await ledger.start()
+        await ledger.open(call)
+    look("UPDATE metering_process SET beat_at = now() - interval '21 s' WHERE id = ANY(%s)", [ledger.process_id for ledger in dead])
+    line = Line("gateway")
+    assert await sweep(line) >= 2
+    await line.close()
+    for ledger in dead:
+        await ledger.stop()
+    rows = look("SELECT id, cost FROM metering_settlement WHERE tenant_id = %s", acme.id)
+    assert set(rows) == {(calls[0].call_id, Decimal("0.25")), (calls[1].call_id, Decimal("0.5"))}
