@@ -1,4 +1,4 @@
--- Forgets meters and leases that nobody needs any more; how many rows.
+-- Forgets meters and leases that nobody needs any more, some of them; how many rows. None means that there are no more.
 -- takes:
 -- gives: pruned bigint
 -- role: gateway
