@@ -7,7 +7,7 @@ from migrations.metering._upkeep import PRUNE, SWEEP
 
 
 class Migration(migrations.Migration):
-    dependencies = [("metering", "0003_limits")]
+    dependencies = [("metering", "0004_both_events")]
     operations = [
         migrations.RunSQL("DROP FUNCTION menhir.metering_prune()", migrations.RunSQL.noop),
         DefinerFunction("menhir.metering_prune()", PRUNE, execute="menhir_gateway"),
