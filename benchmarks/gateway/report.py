@@ -99,7 +99,7 @@ class Page:
 
     def _streams(self) -> list[str]:
         lines = [
-            "Streams of 50 chunks, 20 ms apart (1.00 s each at best), at least three rounds; all begun in the same moment, or over one second:",
+            "Streams of 50 chunks, 20 ms apart (1.00 s at best), three rounds or more; all begun in the same moment, or over one second:",
             "",
             "| | at once | begun | duration median s | p99 s | first token median ms | p99 ms | broken |",
             "|---|---:|---|---:|---:|---:|---:|---:|",
