@@ -183,3 +183,17 @@ def test_what_is_no_text_is_not_embedded(given):
     with pytest.raises(UpstreamRefused) as refused:
         embeddings.bodies_of({"input": given}, "m")
     assert refused.value.param == "input"
+
+
+@pytest.mark.parametrize("word", ["generationConfig", "generation_config"])
+@pytest.mark.parametrize("limit", ["maxOutputTokens", "max_output_tokens"])
+@pytest.mark.parametrize("count", ["candidateCount", "candidate_count"])
+@pytest.mark.parametrize("most", [65_536, "65536", 65_536.0])
+def test_geminis_own_words_do_not_lift_what_a_call_is_held_to(word, limit, count, most):
+    assert config(max_tokens=1, **{word: {limit: most, count: 8, "topK": 3}}) == {"maxOutputTokens": 1, "topK": 3}
+
+
+def test_geminis_own_limit_stands_where_it_is_the_shorter_or_the_only_one():
+    assert config(max_tokens=9, generationConfig={"maxOutputTokens": 5}) == {"maxOutputTokens": 5}
+    assert config(generationConfig={"maxOutputTokens": 5}) == {"maxOutputTokens": 5}
+    assert config(n=2, generationConfig={"candidateCount": 8}) == {"candidateCount": 2}

@@ -48,7 +48,10 @@ def body_of(attempt: Attempt) -> bytes:
             said["toolConfig"] = {"functionCallingConfig": choice}
     config = _config(chat, attempt, room)
     rest = rest_of(attempt.body)
-    config.update(_own(rest))
+    own = _own(rest)
+    if (limit := _shorter(own, config.get("maxOutputTokens"))) is not None:
+        config["maxOutputTokens"] = limit
+    config.update(own)
     if config:
         said["generationConfig"] = config
     return orjson.dumps({**said, **rest})
@@ -56,8 +59,12 @@ def body_of(attempt: Attempt) -> bytes:
 
 def _own(rest: dict[str, Any]) -> dict[str, Any]:
     """Take out of the rest what a client says of generation in Gemini's words, or in those that Google has for OpenAI's clients."""
-    config = rest.pop("generationConfig", None)
-    config = dict(config) if isinstance(config, dict) else {}
+    config: dict[str, Any] = {}
+    for name in ("generation_config", "generationConfig"):  # Google reads both
+        said = rest.pop(name, None)
+        config |= said if isinstance(said, dict) else {}
+    for name in ("candidate_count", "candidateCount"):  # `n` says it, by which the call is held to its limits
+        config.pop(name, None)
     extra = rest.pop("extra_body", None)
     google = extra.get("google") if isinstance(extra, dict) else None
     if isinstance(google, dict):
@@ -66,6 +73,18 @@ def _own(rest: dict[str, Any]) -> dict[str, Any]:
         if google.get("cached_content") is not None:
             rest["cachedContent"] = google["cached_content"]
     return config
+
+
+def _shorter(own: dict[str, Any], limit: int | None) -> Any:
+    """Take the client's limit out of its own words, and give the shorter of the two: the call is held to `limit`.
+
+    >>> _shorter({"maxOutputTokens": 9}, 5), _shorter({"maxOutputTokens": 3}, 5), _shorter({"max_output_tokens": "9"}, 5)
+    (5, 3, 5)
+    """
+    said = [own.pop(name) for name in ("maxOutputTokens", "max_output_tokens") if name in own]
+    if limit is None:
+        return said[0] if said else None
+    return min([limit, *(number for number in said if type(number) is int and number > 0)])
 
 
 def _config(chat: Chat, attempt: Attempt, room: Room) -> dict[str, Any]:
