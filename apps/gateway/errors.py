@@ -3,6 +3,7 @@
 * GatewayError
   x UnknownModel ............. no route of this name
   x UnpricedModel ............ a budget applies, and nobody knows what it costs
+  x UnboundedCall ............ a limit applies, and the call does not say plainly how long its answer may be
   x MalformedKey ............. an `Idempotency-Key` that is none
   x KeyReused ................ an `Idempotency-Key` that came with another body before
   x UnknownRoute, UnknownProvider . not there, or another tenant's
@@ -56,6 +57,12 @@ class UnpricedModel(GatewayError, Invalid):
     """A budget applies, and nobody knows what this model costs. Set its price."""
 
     code = "unpriced_model"
+
+
+class UnboundedCall(GatewayError, Invalid):
+    """A limit applies, and this request does not say plainly how long its answer may be."""
+
+    code = "invalid_request"
 
 
 class MalformedKey(GatewayError, Invalid):

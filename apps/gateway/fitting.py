@@ -14,12 +14,12 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from apps.gateway.striving import effort_for
+from apps.gateway.striving import REASONS, effort_for
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from apps.gateway.call import Call, ResolvedTarget
+    from apps.gateway.call import Call, ResolvedRoute, ResolvedTarget
 
 WIRES = frozenset({"messages", "responses"})
 ANTHROPICS = frozenset(
@@ -75,7 +75,9 @@ EVERYTHING = Reading()
 
 def fitted(call: Call, target: ResolvedTarget) -> Mapping[str, Any]:
     """Give the body as this target can read it: the call's own where nothing has to change, and it is left as it is."""
-    body = call.body
+    body: Mapping[str, Any] = call.body
+    if target.kind == "openai" and (word := _limit_word(call, target)) is not None:
+        body = _limited(body, word, call.route)
     if call.operation != "chat":
         return body
     if call.wire not in WIRES:
@@ -90,9 +92,29 @@ def fitted(call: Call, target: ResolvedTarget) -> Mapping[str, Any]:
     tier = plain.get("service_tier")
     if isinstance(tier, str) and tier in TIERS:
         plain["service_tier"] = TIERS[tier]
-    if target.kind == "openai" and PRESENT_WORD in plain and not _is_at(target.base_url, *OPENAIS):
-        plain[FORMER_WORD] = plain.pop(PRESENT_WORD)
     return plain
+
+
+def _limit_word(call: Call, target: ResolvedTarget) -> str | None:
+    """Give the word in which a server of OpenAI's wire is told how long an answer may be; None where none is needed."""
+    if call.operation == "completions":
+        return FORMER_WORD
+    if call.operation != "chat":
+        return None
+    return PRESENT_WORD if _is_at(target.base_url, *OPENAIS) or REASONS.match(target.upstream_model) else FORMER_WORD
+
+
+def _limited(body: Mapping[str, Any], word: str, route: ResolvedRoute | None) -> Mapping[str, Any]:
+    """The body with its limit in this word, else with the route's; one that says both is left as it is."""
+    present, former = body.get(PRESENT_WORD), body.get(FORMER_WORD)
+    if present is None and former is None:
+        limit = route.max_output_tokens if route is not None else None
+        return body if limit is None else {**body, word: limit}
+    if word == FORMER_WORD and former is None:
+        plain = {**body, FORMER_WORD: present}
+        del plain[PRESENT_WORD]
+        return plain
+    return body
 
 
 @lru_cache(maxsize=1024)

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from apps.gateway.errors import UnpricedModel
-from apps.gateway.weighing import characters_asked, max_output_tokens
+from apps.gateway.errors import UnboundedCall, UnpricedModel
+from apps.gateway.media import without_media
+from apps.gateway.weighing import LIMIT_WORDS, characters_asked, max_output_tokens
 from menhir.metering import prices, tokens
 from menhir.metering.limits import Meters, limits
 
@@ -27,11 +28,9 @@ if TYPE_CHECKING:
 LIMIT_NAMES = {"chat": ("max_completion_tokens", 4_096), "completions": ("max_tokens", 16)}
 """What writes an answer, how its length is limited there, and to how much under a budget for which neither client nor route says it; for
 completions OpenAI's own default."""
-MEDIUM_TOKENS = 50_000
-"""For each image, sound or file: what the dearest model makes of a large one."""
-MEDIA = frozenset({"image_url", "input_image", "image", "input_audio", "audio", "file", "input_file", "document"})
 TYPED, AUDIO, ESCAPED = b'"type"', b'"audio', b"\\u"
 """A body without any of these has no medium in it and asks for none: one says its type, and JSON puts names in quotes, or into escapes."""
+CHOICE_WORDS = ("n", "best_of")
 MOST_CHOICES = 128
 NOTHING = Decimal(0)
 
@@ -39,11 +38,12 @@ NOTHING = Decimal(0)
 async def hold(call: Call, route: ResolvedRoute) -> Hold | None:
     """Take what a call may need of every limit that applies to it; None when none does.
 
-    Raises LimitReached, or UnpricedModel where a budget cannot be kept, and then takes nothing.
+    Raises LimitReached, UnboundedCall, or UnpricedModel where a budget cannot be kept, and then takes nothing.
     """
     meters = await _meters(call, route)
     if meters is None:
         return None
+    require_bounds(call)
     # Every leg of a fan-out may come to as much as the others.
     legs = len(route.targets) if route.strategy == "fan_out" else 1
     money = most_cost(call, route, route.targets) * legs if meters.money else NOTHING
@@ -56,12 +56,13 @@ async def hold(call: Call, route: ResolvedRoute) -> Hold | None:
 
 
 async def hold_shadow(call: Call, route: ResolvedRoute, target: ResolvedTarget) -> Hold | None:
-    """Take what a shadow may need: its tokens and its money, but it is no request of the client's. Raises LimitReached."""
+    """Take what a shadow may need: its tokens and its money, but it is no request of the client's. Raises as `hold`."""
     if limits.none_for(call.principal.tenant_id):
         return None
     meters = await _meters(call, route)
     if meters is None:
         return None
+    require_bounds(call)
     money = most_cost(call, route, (target,)) if meters.money else NOTHING
     return await limits.hold(meters, requests=0, tokens=expected_tokens(call, route) if meters.tokens else 0, slots=0, money=money)
 
@@ -116,6 +117,20 @@ def user_of(call: Call) -> str | None:
     return unit if "\0" not in unit else unit.replace("\0", "")  # which the database does not take
 
 
+def require_bounds(call: Call) -> None:
+    """Refuse what bounds an answer in a way that servers may read otherwise than we do. Raises UnboundedCall."""
+    if call.operation not in LIMIT_NAMES:
+        return
+    for name in (*LIMIT_WORDS, *CHOICE_WORDS):
+        number = call.body.get(name)
+        if number is None:
+            continue
+        if type(number) is not int or number < 1:
+            raise UnboundedCall(f"`{name}` must be a whole number from 1: a limit applies to this call.", param=name)
+        if name in CHOICE_WORDS and number > MOST_CHOICES:
+            raise UnboundedCall(f"`{name}` must be {MOST_CHOICES} or less: a limit applies to this call.", param=name)
+
+
 def expected_tokens(call: Call, route: ResolvedRoute) -> int:
     """How many tokens a call will use, as far as anybody can tell."""
     expected = tokens.of_characters(characters_asked(call))
@@ -164,8 +179,8 @@ def most_input_tokens(call: Call) -> int:
     """The most tokens that a request can be: its bytes, which cover what a model adds around each message, too."""
     if not may_hold_media(call):
         return len(_raw(call))
-    plain, media = _without_media(call.body)
-    return len(orjson.dumps(plain)) + media * MEDIUM_TOKENS
+    plain, media = without_media(call.body)
+    return len(orjson.dumps(plain)) + media
 
 
 def may_hold_media(call: Call) -> bool:
@@ -186,10 +201,10 @@ def choices_of(body: dict[str, Any]) -> int:
     """
     if "n" not in body and "prompt" not in body and "best_of" not in body:
         return 1
-    each = max(n if type(n := body.get(name)) is int and n > 1 else 1 for name in ("n", "best_of"))
+    each = max(n if type(n := body.get(name)) is int and n > 1 else 1 for name in CHOICE_WORDS)
     prompt = body.get("prompt")
     prompts = len(prompt) if isinstance(prompt, list) and prompt and not isinstance(prompt[0], int) else 1
-    return min(each, MOST_CHOICES) * prompts
+    return each * prompts
 
 
 def _limited(call: Call, route: ResolvedRoute) -> int:
@@ -198,20 +213,3 @@ def _limited(call: Call, route: ResolvedRoute) -> int:
     call.body = {**call.body, name: limit}
     call.raw = None
     return limit
-
-
-def _without_media(value: Any) -> tuple[Any, int]:
-    """The value without its images, sounds and files, and how many there were.
-
-    >>> _without_media([{"type": "text", "text": "a"}, {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}])
-    ([{'type': 'text', 'text': 'a'}, None], 1)
-    """
-    if isinstance(value, dict):
-        if value.get("type") in MEDIA:
-            return None, 1
-        pairs = {name: _without_media(item) for name, item in value.items()}
-        return {name: item for name, (item, _count) in pairs.items()}, sum(count for _item, count in pairs.values())
-    if isinstance(value, list):
-        items = [_without_media(item) for item in value]
-        return [item for item, _count in items], sum(count for _item, count in items)
-    return value, 0

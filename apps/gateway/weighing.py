@@ -12,6 +12,7 @@ from menhir.metering import tokens
 if TYPE_CHECKING:
     from apps.gateway.call import Call
 
+LIMIT_WORDS = ("max_completion_tokens", "max_tokens")
 READ = ("input", "prompt", "query", "documents")
 """What operations other than chat have their text in."""
 
@@ -68,6 +69,9 @@ def _characters(content: Any, *, depth: int = 2) -> int:
 
 
 def max_output_tokens(body: dict[str, Any]) -> int | None:
-    """The client's own limit, when it set one."""
-    limit = body.get("max_completion_tokens") or body.get("max_tokens")
-    return limit if type(limit) is int and limit > 0 else None
+    """The client's own limit, when it set one: of two the larger, for some servers know but one of the words.
+
+    >>> max_output_tokens({"max_completion_tokens": 1, "max_tokens": 100}), max_output_tokens({"max_tokens": None})
+    (100, None)
+    """
+    return max((limit for name in LIMIT_WORDS if type(limit := body.get(name)) is int and limit > 0), default=None)

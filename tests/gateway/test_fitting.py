@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from apps.gateway import fitting
-from apps.gateway.call import ResolvedTarget
+from apps.gateway.call import ResolvedRoute, ResolvedTarget
 from apps.gateway.fitting import fitted
 from menhir.postgres.ids import uuid7
 
@@ -124,6 +124,58 @@ def test_gemini_is_told_how_much_to_think():
     assert (body["thinking"], body["reasoning_effort"]) == (asked["thinking"], "low")
     assert not {"output_config", "betas"} & body.keys()
     assert "thinking" not in said(LOCAL, wire="messages", **asked)
+
+
+LIMIT_WORDS = {"max_tokens", "max_completion_tokens"}
+
+
+def route_of(limit: int | None) -> ResolvedRoute:
+    return ResolvedRoute(name="m", targets=(), max_output_tokens=limit)
+
+
+@pytest.mark.parametrize(
+    ("base_url", "model", "asked", "told"),
+    [
+        (OPENAI, "gpt-4o", {}, {"max_completion_tokens": 77}),
+        (AZURE, "gpt-5", {"max_tokens": None}, {"max_completion_tokens": 77, "max_tokens": None}),
+        (LOCAL, "llama", {}, {"max_tokens": 77}),
+        (MISTRAL, "mistral-small", {"max_completion_tokens": 5}, {"max_tokens": 5}),
+        (LOCAL, "llama", {"max_completion_tokens": 5, "max_tokens": None}, {"max_tokens": 5}),
+        (LOCAL, "gpt-5-mini", {"max_completion_tokens": 5}, {"max_completion_tokens": 5}),
+        (OPENAI, "gpt-4o", {"max_completion_tokens": 5}, {"max_completion_tokens": 5}),
+        (OPENAI, "gpt-4o", {"max_tokens": 5}, {"max_tokens": 5}),
+        (LOCAL, "llama", {"max_completion_tokens": 5, "max_tokens": 9}, {"max_completion_tokens": 5, "max_tokens": 9}),
+    ],
+)
+@pytest.mark.parametrize("wire", ["chat", "responses"])
+def test_each_is_told_how_long_in_the_word_that_it_knows(base_url, model, asked, told, wire):
+    call = call_of(None, "m", **asked)  # type: ignore[arg-type]
+    call.wire, call.route = wire, route_of(77)
+    body = fitted(call, target_at(base_url, model=model))
+    assert {name: value for name, value in body.items() if name in LIMIT_WORDS} == told
+
+
+def test_a_completion_is_told_in_its_own_word():
+    call = call_of(None, "m", operation="completions", prompt="a")  # type: ignore[arg-type]
+    call.route = route_of(77)
+    assert fitted(call, target_at(OPENAI))["max_tokens"] == 77
+    call.route = route_of(None)
+    assert fitted(call, target_at(OPENAI)) is call.body
+    call.body = {**call.body, "max_completion_tokens": 5}
+    assert fitted(call, target_at(OPENAI)) == {"model": "m", "prompt": "a", "max_tokens": 5}
+
+
+def test_what_writes_nothing_is_told_no_length():
+    call = call_of(None, "m", operation="embeddings", input="a")  # type: ignore[arg-type]
+    call.route = route_of(77)
+    assert fitted(call, target_at(OPENAI)) is call.body
+
+
+@pytest.mark.usefixtures("gateway")
+async def test_the_routes_limit_goes_along_where_no_budget_applies(alice, routes, upstream):
+    name = await routes.to("fake", policy={"max_output_tokens": 77})
+    await ask(call_of(alice.principal, name))
+    assert upstream.stats.bodies[-1]["max_tokens"] == 77
 
 
 @pytest.mark.parametrize("tier", [[], {}, 5, None, "standard_only"])

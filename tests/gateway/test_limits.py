@@ -10,9 +10,11 @@ import pytest
 from psycopg.rows import namedtuple_row
 
 from apps.gateway import afterwards, corridor, routing
-from apps.gateway.errors import UpstreamError
-from apps.gateway.holding import MEDIUM_TOKENS, most_cost, most_input_tokens
+from apps.gateway.errors import UnboundedCall, UpstreamError
+from apps.gateway.holding import most_cost, most_input_tokens
+from apps.gateway.media import MEDIUM_TOKENS
 from apps.gateway.wire import error_body
+from menhir.errors import status_of
 from menhir.metering import prices
 from menhir.metering.entries import Usage
 from menhir.metering.errors import QuotaExceeded, RateLimitExceeded
@@ -21,6 +23,7 @@ from menhir.metering.limits import limits
 from peers.caller import Client, ask, call_of, fake, ledger_row
 from peers.script import TEXT
 
+LIMITS = {"max_tokens", "max_completion_tokens"}
 WORDS = len(TEXT.split())
 pytestmark = pytest.mark.usefixtures("gateway")
 
@@ -174,22 +177,53 @@ async def test_more_than_a_slot_at_once_is_refused_and_embeddings_count_alike(al
 async def test_a_call_without_an_end_gets_one_under_a_budget(alice, routes, limit, upstream):
     name = await routes.to("gpt-4o-mini", tariff="openai")
     await ask(call_of(alice.principal, name))
-    assert "max_completion_tokens" not in upstream.stats.bodies[-1]
+    assert not LIMITS & upstream.stats.bodies[-1].keys()
     await limit(metric="money", period="day", amount="1")
     await ask(call_of(alice.principal, name))
-    assert upstream.stats.bodies[-1]["max_completion_tokens"] == 4_096
+    assert said(upstream) == {"max_tokens": 4_096}
     await routes.set(name, max_output_tokens=77)
     await ask(call_of(alice.principal, name))
-    assert upstream.stats.bodies[-1]["max_completion_tokens"] == 77
+    assert said(upstream) == {"max_tokens": 77}
     await ask(call_of(alice.principal, name, max_tokens=5))
-    assert "max_completion_tokens" not in upstream.stats.bodies[-1]
+    assert said(upstream) == {"max_tokens": 5}
+
+
+def said(upstream) -> dict[str, object]:
+    """How the upstream was told how long its answer may be."""
+    return {name: value for name, value in upstream.stats.bodies[-1].items() if name in LIMITS}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("max_tokens", value) for value in (100_000.0, "100000", True, 0, -1, [9])),
+        *(("max_completion_tokens", value) for value in (5.0, -1)),
+        *(("n", value) for value in (3.0, 0, 129, 10**9)),
+        ("best_of", 500),
+    ],
+)
+async def test_what_cannot_be_bounded_is_refused_under_a_limit(alice, routes, limit, upstream, meter, name, value):
+    route = await routes.to("gpt-4o-mini", tariff="openai")
+    money = await limit(metric="money", period="day", amount="1")
+    with pytest.raises(UnboundedCall) as refused:
+        await ask(call_of(alice.principal, route, **{name: value}))
+    assert (status_of(refused.value), refused.value.param) == (400, name)
+    assert upstream.stats.requests == 0
+    assert await meter(money) == (0, 0)
+
+
+async def test_of_two_limits_the_larger_is_held(alice, routes):
+    route = await routing.resolve(alice.tenant.id, await routes.to("gpt-4o-mini", tariff="openai"))
+    both = call_of(alice.principal, "m", max_completion_tokens=1, max_tokens=100_000)
+    one = call_of(alice.principal, "m", max_tokens=100_000)
+    assert most_cost(both, route, route.targets) >= most_cost(one, route, route.targets)
 
 
 async def test_what_is_not_written_needs_no_bound(alice, routes, limit, upstream):
     name = await routes.to("gpt-4o-mini", tariff="openai")
     await limit(metric="money", period="day", amount="1")
     await ask(call_of(alice.principal, name, operation="embeddings", input="a stone"))
-    assert "max_completion_tokens" not in upstream.stats.bodies[-1]
+    assert said(upstream) == {}
     call = call_of(alice.principal, name, operation="completions", prompt=["a", "b"], n=2)
     most_cost(call, await routing.resolve(alice.tenant.id, name), (await routing.resolve(alice.tenant.id, name)).targets)
     assert (call.body["max_tokens"], call.raw) == (16, None)
@@ -233,6 +267,28 @@ async def test_the_bound_covers_sound_where_there_may_be_some(alice, routes):
     assert most_cost(asked, route, route.targets) >= (MEDIUM_TOKENS * Decimal(32) + 50 * Decimal(64)) / 1_000_000
     assert most_cost(spoken, route, route.targets) >= 50 * Decimal(64) / 1_000_000
     assert most_cost(silent, route, route.targets) < 50 * Decimal(64) / 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("part", "least", "most"),
+    [
+        ({"type": "file", "file": {"file_data": "data:application/pdf;base64," + "A" * 1_200_000}}, 300_000, 310_000),
+        ({"type": "file", "file": {"file_data": "data:text/plain;base64," + "A" * 400_000}}, 400_000, 410_000),
+        ({"type": "input_audio", "input_audio": {"data": "A" * 2_560_000, "format": "mp3"}}, 80_000, 81_000),
+        ({"type": "image_url", "image_url": {"url": "https://example.com/a.png"}, "text": "word " * 100_000}, 500_000, 560_000),
+        ({"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "A" * 400_000}}, 50_000, 51_000),
+        ({"type": ["file"], "text": "a" * 100}, 100, 1_000),
+    ],
+    ids=["pdf", "text file", "sound", "text beside a picture", "a claude's picture", "no type"],
+)
+async def test_a_large_medium_counts_by_its_size(alice, part, least, most):
+    call = call_of(alice.principal, "m", messages=[{"role": "user", "content": [part]}])
+    assert least <= most_input_tokens(call) <= most
+
+
+async def test_a_tool_is_no_medium_whatever_it_says(alice):
+    tool = {"type": "function", "function": {"name": "f", "parameters": {"type": "file", "description": "word " * 100_000}}}
+    assert most_input_tokens(call_of(alice.principal, "m", tools=[tool])) > 500_000
 
 
 async def test_every_leg_of_a_fan_out_and_every_shadow_is_paid_from_the_budget(alice, routes, limit, meter, superuser):
