@@ -310,11 +310,18 @@ async def test_the_last_to_leave_takes_the_upstream_with_him(alice, routes, upst
         client.gone.set()
     await asyncio.gather(*tasks)
     assert await asyncio.to_thread(upstream.wait, lambda stats: len(stats.cancelled) == 1, seconds=2)
-    from apps.gateway.cache import flight
-
     await flight.landed(within_seconds=2)
     assert ledger_row(calls[0].id)["outcome"] == "cancelled"
     assert (await ask(call_of(alice.principal, await routes.to("fake")))).status == 200
+
+
+async def test_one_who_has_left_before_the_call_begins_leaves_nobody_generating(alice, routes, upstream):
+    name = await routes.set(await routes.to(fake(chunks=20, gap_ms=20)), cache_seconds=60)
+    client = Client()
+    client.gone.set()
+    await run(call_of(alice.principal, name, stream=True), client)
+    await flight.landed(within_seconds=10)
+    assert upstream.stats.requests == len(upstream.stats.cancelled), "whoever was asked was hung up on"
 
 
 async def test_a_failure_that_is_the_same_for_all_is_told_to_all(alice, routes, upstream):

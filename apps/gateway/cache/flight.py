@@ -98,7 +98,8 @@ async def follow(flight: Flight[R], follower: Follower, gone: Gone) -> None:
     recording = flight.recording
     sent = 0
     started = False
-    with Watch(gone) as watch, flight.joined():
+    # Joined first: whoever finds at the next door that he has left must count as one who left.
+    with flight.joined(), Watch(gone) as watch:
         recording.seen(follower, 0)
         try:
             while True:
