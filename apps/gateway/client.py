@@ -30,6 +30,7 @@ BASE_URL = "http://menhir.internal/v1"
 CLIENTS_KEPT = 256
 PARTS_AHEAD = 64
 """How many parts of an answer may wait for a slow reader before the writer waits, too."""
+TOO_SLOW = "The application did not answer in time."
 
 _application: Application | None = None
 _running: set[asyncio.Task[None]] = set()
@@ -70,18 +71,23 @@ class InProcess(httpx2.AsyncBaseTransport):
         self._principal = principal
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        """Start the application; returns with its status line. Raises what it raised before that."""
+        """Start the application; returns with its status line. Raises what it raised before that, or ReadTimeout when it took too long."""
         if _application is None:
             raise RuntimeError("No application was handed to apps.gateway.client.use_application().")
-        exchange = _Exchange(await request.aread())
+        patience = request.extensions.get("timeout", {}).get("read")
+        exchange = _Exchange(await request.aread(), patience)
         task = asyncio.create_task(exchange.run(_application, self._scope(request)))
         _running.add(task)
         task.add_done_callback(_running.discard)
         try:
-            status, headers = await exchange.started
+            async with asyncio.timeout(patience):
+                status, headers = await exchange.started
         except asyncio.CancelledError:
             exchange.hang_up()
             raise
+        except TimeoutError as e:
+            exchange.hang_up()
+            raise httpx2.ReadTimeout(TOO_SLOW) from e
         return httpx2.Response(status, headers=headers, stream=_Body(exchange))
 
     def _scope(self, request: httpx2.Request) -> Message:
@@ -106,7 +112,9 @@ class InProcess(httpx2.AsyncBaseTransport):
 class _Exchange:
     """One request and its answer, between the application's task and the reader's."""
 
-    def __init__(self, body: bytes) -> None:
+    def __init__(self, body: bytes, patience: float | None) -> None:
+        self.patience = patience
+        """How many seconds the reader waits for the next part; None for as long as it takes."""
         self.started: asyncio.Future[tuple[int, list[tuple[bytes, bytes]]]] = asyncio.get_running_loop().create_future()
         self.parts: asyncio.Queue[bytes | None] = asyncio.Queue(PARTS_AHEAD)
         self._body: bytes | None = body
@@ -162,10 +170,18 @@ class _Body(httpx2.AsyncByteStream):
         self._exchange = exchange
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        while (part := await self._exchange.parts.get()) is not None:
+        while (part := await self._next()) is not None:
             yield part
         if self._exchange.failure is not None:
             raise httpx2.ReadError("The application failed in the middle of its answer.") from self._exchange.failure
+
+    async def _next(self) -> bytes | None:
+        try:
+            async with asyncio.timeout(self._exchange.patience):
+                return await self._exchange.parts.get()
+        except TimeoutError as e:
+            self._exchange.hang_up()
+            raise httpx2.ReadTimeout(TOO_SLOW) from e
 
     async def aclose(self) -> None:
         self._exchange.hang_up()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import psycopg
 import pytest
 from knowledge.modelpeer import Peer
 
 from apps.assistants.front import application
 from apps.gateway import client
-from apps.gateway.cache import exact
+from apps.gateway.cache import exact, semantic
 from apps.gateway.provisioning import local_embedding_model
 from menhir.metering.ledger import ledger
 
@@ -111,3 +113,11 @@ async def test_where_the_model_is_away_words_decide(alice, routes, similar, mode
     assert await how(asking(alice, similar, QUESTION)) == "miss"
     assert await how(asking(alice, similar, QUESTION)) == "hit"
     assert await how(asking(alice, similar, NEAR)) == "miss"
+
+
+async def test_where_the_model_is_slow_nobody_waits_for_it(alice, similar, model, monkeypatch):
+    monkeypatch.setattr(semantic, "PATIENCE_SECONDS", 0.1)
+    model.held.clear()
+    async with asyncio.timeout(5):
+        assert await how(asking(alice, similar, QUESTION)) == "miss"
+    assert model.asked.is_set()

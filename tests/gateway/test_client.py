@@ -80,6 +80,26 @@ async def test_a_caller_who_is_cancelled_before_the_answer_hangs_up(alice):
     await module.settled()
 
 
+@pytest.mark.parametrize("begun", [False, True])
+async def test_who_waits_no_longer_than_he_says_hangs_up(alice, begun):
+    heard = asyncio.Event()
+
+    async def silent(scope, receive, send) -> None:
+        await receive()
+        if begun:
+            await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json")]})
+        assert (await receive())["type"] == "http.disconnect"
+        heard.set()
+
+    use_application(silent)
+    hasty = client_for(alice.principal).with_options(timeout=0.05)
+    async with asyncio.timeout(5):
+        with pytest.raises(openai.APITimeoutError):
+            await hasty.chat.completions.create(**ASKED)
+        await heard.wait()
+    await module.settled()
+
+
 async def test_a_writer_waits_for_a_slow_reader(alice, monkeypatch):
     monkeypatch.setattr(module, "PARTS_AHEAD", 2)
     sent = 0
