@@ -71,7 +71,7 @@ async def race(call: Call, route: ResolvedRoute, targets: Sequence[ResolvedTarge
         for name in ("target", "attempts", "taken", "usage", "characters"):
             setattr(tally, name, getattr(first.tally, name))
         tally.waited += time.perf_counter() - began
-        runners.stop(first)
+        runners.stop(first, winner)
 
 
 class _Race:
@@ -134,23 +134,32 @@ class _Race:
                     return failure
         return next((failure for failure in failures if not isinstance(failure, HungUp)), HungUp())
 
-    def stop(self, first: Leg) -> None:
-        """Hang up on everybody else, and leave it to be settled."""
+    def stop(self, first: Leg, winner: Leg | None) -> None:
+        """Hang up on everybody but the winner, and leave it to be settled; `first` is settled with the client's call."""
         tasks = [leg.task for leg in self.legs if leg.task is not None]
         for task in tasks:
             task.cancel()  # does nothing to those who are through
-        afterwards.begin(self._settle([leg for leg in self.legs if leg is not first], tasks), name="settling the legs of a fan-out")
+        afterwards.begin(self._settle([leg for leg in self.legs if leg is not first], winner, tasks), name="settling the legs of a fan-out")
 
-    async def _settle(self, others: list[Leg], tasks: list[asyncio.Task[Answer]]) -> None:
+    async def _settle(self, others: list[Leg], winner: Leg | None, tasks: list[asyncio.Task[Answer]]) -> None:
         await asyncio.gather(*tasks, return_exceptions=True)
         # A leg that was cancelled before its row was there has none, and asked nobody.
         asked = [leg for leg in others if leg.tally.attempts]
-        for leg, row in zip(asked, self._rows, strict=False):
-            if (answer := leg.answer) is not None:
-                await answer.close()
-            await _settle_leg(leg, row)
-        for row in self._rows[len(asked) :]:
-            await settle(row, Tally(), outcome="cancelled", status=HUNG_UP_STATUS, error_code=OUTRUN)
+        work = [leg.answer.close() for leg in self.legs if leg is not winner and leg.answer is not None]
+        work += [_settle_leg(leg, row) for leg, row in zip(asked, self._rows, strict=False)]
+        work += [_settle_unasked(row) for row in self._rows[len(asked) :]]
+        try:
+            failures = [e for e in await asyncio.gather(*work, return_exceptions=True) if isinstance(e, Exception)]
+        finally:
+            for row in self._rows:
+                if row.hold is not None:
+                    row.hold.release()  # unless it is settled
+        if failures:
+            raise ExceptionGroup("Legs of a fan-out are not settled.", failures)
+
+
+async def _settle_unasked(row: Call) -> None:
+    await settle(row, Tally(), outcome="cancelled", status=HUNG_UP_STATUS, error_code=OUTRUN)
 
 
 async def _settle_leg(leg: Leg, row: Call) -> None:

@@ -16,6 +16,7 @@ from psycopg.rows import dict_row
 from apps.gateway import afterwards, corridor, shadow
 from apps.gateway.errors import UpstreamBusy, UpstreamRefused
 from menhir.metering import usage
+from menhir.telemetry import calls
 from menhir.tenancy.transaction import tenant_transaction
 
 from peers.caller import Client, ask, call_of, fake, ledger_row
@@ -128,6 +129,36 @@ async def test_a_client_that_hangs_up_takes_all_of_them_with_it(alice, routes, u
     assert [leg["outcome"] for leg in await legs_of(call)] == ["cancelled"]
 
 
+@pytest.mark.parametrize("number", [0, 1])
+async def test_a_leg_that_answers_in_the_moment_of_the_hang_up_is_hung_up_on(alice, routes, upstream, number):
+    models = [fake(first_ms=20_000)] * 2
+    models[number] = fake(first_ms=200, chunks=400, gap_ms=50)
+    name = await routes.to(*models, policy=FAN_OUT)
+    call = call_of(alice.principal, name, stream=True)
+    running = asyncio.create_task(ask(call))
+    assert await asyncio.to_thread(upstream.wait, lambda stats: stats.requests == 2)
+    (leg,) = [task for task in asyncio.all_tasks() if task.get_name() == f"leg to {name}-{number}"]
+    leg.add_done_callback(lambda _leg: running.cancel())  # after the race has heard of it, and before it can say so
+    await asyncio.gather(running, return_exceptions=True)
+    answer = leg.result()
+    await afterwards.done(within_seconds=5)
+    assert answer.context is None, "it is closed"
+    assert await asyncio.to_thread(upstream.wait, lambda stats: len(stats.cancelled) == 2)
+    assert ledger_row(call.id)["outcome"] == "interrupted"
+
+
+async def test_a_leg_that_cannot_be_settled_keeps_no_other_from_it(alice, routes, monkeypatch):
+    def trip(finished):
+        if finished.provider.endswith("-1"):
+            raise ValueError("a bug of a watcher")
+
+    monkeypatch.setattr(calls, "watchers", [trip])
+    name = await routes.to("fake", fake(first_ms=20_000), fake(first_ms=20_001), policy=FAN_OUT)
+    call = call_of(alice.principal, name)
+    await ask(call)
+    assert [(leg["provider"], leg["outcome"]) for leg in await legs_of(call)] == [(f"{name}-1", "cancelled"), (f"{name}-2", "cancelled")]
+
+
 @pytest.mark.parametrize("stream", [False, True])
 async def test_a_shadow_is_asked_the_same_and_nobody_waits_for_it(alice, routes, upstream, stream):
     name = await routes.to("fake", shadows={"claude-3-haiku?first_ms=1500": 100}, tariff="anthropic")
@@ -161,11 +192,11 @@ async def test_a_shadow_of_no_percent_is_asked_nothing(alice, routes, upstream):
 async def test_shadows_are_bounded_and_interrupted_when_the_process_ends(alice, routes, monkeypatch):
     monkeypatch.setattr(shadow, "MOST_SHADOWS", 2)
     name = await routes.to("fake", shadows={fake(first_ms=20_000): 100})
-    calls = [call_of(alice.principal, name) for _ in range(4)]
-    for call in calls:
+    shown = [call_of(alice.principal, name) for _ in range(4)]
+    for call in shown:
         await ask(call)
     await afterwards.done(within_seconds=0.5)
-    assert [leg["outcome"] for call in calls for leg in rows_of(call.id)] == ["interrupted", "interrupted"]
+    assert [leg["outcome"] for call in shown for leg in rows_of(call.id)] == ["interrupted", "interrupted"]
 
 
 async def test_prices_of_all_targets_are_thought_of_before_anybody_is_asked(alice, routes):
