@@ -10,6 +10,7 @@ import pytest
 
 from apps.gateway.cache import upkeep, vectors
 from apps.gateway.cache.embeddings import embeddings
+from apps.gateway.errors import UpstreamDown
 from menhir.metering.ledger import ledger
 
 from peers.caller import ask, call_of, fake, ledger_row
@@ -150,3 +151,13 @@ async def test_the_oldest_of_too_many_go(alice, mallory, model, superuser):
         )
         await upkeep.prune(most=3)
         assert count(alice) == 3
+
+
+async def test_vectors_that_nobody_can_tell_apart_are_not_put_between_known_ones(alice, routes, upstream):
+    model = await routes.to(fake(chunks=2))
+    await embed(alice, model, TEXTS[:2])
+    with pytest.raises(UpstreamDown):
+        await embed(alice, model, TEXTS[:5])
+    assert upstream.stats.requests == 2
+    _, again = await embed(alice, model, TEXTS[:2])
+    assert again.headers["x-menhir-cache"] == "hit"

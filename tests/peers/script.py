@@ -32,7 +32,7 @@ class Orders:
     big: int = 0  # the first word has so many bytes
     first_ms: int = 0  # wait before the first byte
     gap_ms: int = 0  # wait between two chunks
-    chunks: int = 0  # so many chunks; 0: one for each word of the text
+    chunks: int = 0  # so many chunks; 0: one for each word of the text. Of embeddings: so many, whatever was asked
     cut: int = -1  # drop the connection after n chunks
     half: int = 0  # … and in the middle of an event
     error: int = -1  # an error event after n chunks

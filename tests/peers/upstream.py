@@ -192,7 +192,7 @@ class Peer:
                 "index": index,
                 "embedding": encoded(vector_of(str(text), size), orders.form or body.get("encoding_format")),
             }
-            for index, text in enumerate(inputs)
+            for index, text in enumerate(inputs[: orders.chunks] if orders.chunks else inputs)
         ]
         answer: dict[str, Any] = {"object": "list", "data": data, "model": body["model"]}
         if (usage := usage_of(orders, prompt, 0)) is not None:

@@ -21,6 +21,7 @@ import orjson
 from apps.gateway.cache import vectors
 from apps.gateway.cache.answering import Walk, note, told_headers
 from apps.gateway.cache.key import canonical
+from apps.gateway.errors import UpstreamDown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -128,7 +129,7 @@ async def answer(call: Call, route: ResolvedRoute, respond: Respond, gone: Gone,
     else:
         rest: Call = msgspec.structs.replace(call, body={**call.body, "input": list(missing.values())}, raw=None)
         have = {place: as_json(vector, form) for place, vector in known.items()}
-        await walk(rest, route, _Joining(respond, places, have, list(missing)), gone)
+        await walk(rest, route, _Joining(respond, target.provider, places, have, list(missing)), gone)
         call.completed = rest.completed
 
 
@@ -190,10 +191,14 @@ def as_json(vector: bytes, form: str | None) -> bytes:
 
 
 class _Joining:
-    """The way back for a request of which only a part was asked: what was known is put between what comes."""
+    """The way back for a request of which only a part was asked: what was known is put between what comes.
 
-    def __init__(self, respond: Respond, places: list[UUID], have: Mapping[UUID, bytes], missing: list[UUID]) -> None:
+    Raises UpstreamDown, before anything is sent, when what comes is not one embedding for each input that was asked.
+    """
+
+    def __init__(self, respond: Respond, provider: str, places: list[UUID], have: Mapping[UUID, bytes], missing: list[UUID]) -> None:
         self._respond = respond
+        self._provider = provider
         self._places = places
         self._have = have
         self._missing = missing
@@ -217,9 +222,11 @@ class _Joining:
         await self._respond.send(body, False)
 
     def _joined(self, body: bytes) -> bytes:
-        items = items_of(body, len(self._missing)) if self._status == OK else None
-        if items is None:
+        if self._status != OK:
             return body
+        items = items_of(body, len(self._missing))
+        if items is None:  # whose vectors these are nobody can tell
+            raise UpstreamDown(f"The upstream `{self._provider}` did not answer with one embedding for each input.")
         found = {**self._have, **dict(zip(self._missing, items, strict=True))}
         fields = orjson.loads(body)
         fields["data"] = _data([found[place] for place in self._places])
