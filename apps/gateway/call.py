@@ -169,6 +169,8 @@ class Call(msgspec.Struct):
     """What the answer carries in its extra member `menhir`: in a stream the first chunk, else at top level."""
     completed: bool = False
     """It was answered to its end and without error: said before the client's last byte."""
+    error_code: str | None = None
+    """What went wrong, once it is settled."""
     kept: Kept | None = None
     """What it was answered with, when that was kept from an identical call."""
     characters: int | None = None

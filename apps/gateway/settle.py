@@ -106,6 +106,7 @@ async def settle(
 ) -> Decimal:
     """Commit the row that settles the call, and give its cost in USD."""
     call.completed = outcome == "completed"
+    call.error_code = error_code
     if call.guard is not None:
         call.guard.report()
     target = tally.target

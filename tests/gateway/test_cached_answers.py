@@ -9,7 +9,7 @@ from decimal import Decimal
 import psycopg
 import pytest
 
-from apps.gateway import corridor
+from apps.gateway import afterwards, corridor
 from apps.gateway.cache import exact, flight
 from apps.gateway.cache.recording import Kept
 from apps.gateway.errors import UpstreamDown, UpstreamRefused
@@ -294,6 +294,40 @@ async def test_the_first_to_ask_may_leave_without_taking_the_others_along(alice,
     assert joiner.events[-1] == "[DONE]"
     assert upstream.stats.cancelled == []
     assert ledger_row(leading.id)["outcome"] == "completed"
+
+
+@pytest.mark.parametrize(
+    ("orders", "leaves", "told"),
+    [
+        ({"chunks": 8, "gap_ms": 40}, False, ("completed", 200, None)),
+        ({"chunks": 8, "gap_ms": 40, "error": 6}, False, ("failed", 200, "upstream_down")),
+        ({"chunks": 8, "gap_ms": 40, "cut": 6}, False, ("failed", 200, "upstream_cut")),
+        ({"chunks": 100, "gap_ms": 40}, True, ("cancelled", 499, "client_hung_up")),
+    ],
+    ids=["whole", "error", "cut", "hang-up"],
+)
+async def test_the_ledger_says_of_one_who_joined_how_it_went_for_him(alice, routes, orders, leaves, told):
+    name = await routes.set(await routes.to(fake(**orders)), cache_seconds=60)
+    leader, joiner = Client(), Client()
+    began = asyncio.Event()
+    leader.on_part = lambda _client: began.set()
+    leading = call_of(alice.principal, name, stream=True)
+    first = asyncio.create_task(run(leading, leader))
+    await began.wait()
+    if leaves:
+        joiner.on_part = lambda client: client.gone.set()
+    call = call_of(alice.principal, name, stream=True)
+    await run(call, joiner)
+    assert joiner.headers["x-menhir-cache"] == "hit"
+    leader.gone.set()
+    await first
+    await ledger.noted()
+    await afterwards.done(within_seconds=5)
+    row = ledger_row(call.id)
+    assert (row["outcome"], row["status"], row["error_code"]) == told
+    if not leaves:
+        assert ledger_row(leading.id)["error_code"] == row["error_code"]
+    assert (row["provider"], row["cost"], row["attempts"], call.completed) == ("cache", 0, 0, told[0] == "completed")
 
 
 async def test_the_last_to_leave_takes_the_upstream_with_him(alice, routes, upstream):

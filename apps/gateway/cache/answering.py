@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 import msgspec
 import orjson
 
+from apps.gateway import afterwards
 from apps.gateway.cache import exact, semantic
 from apps.gateway.cache.flight import Flight, Follower, follow
 from apps.gateway.cache.key import key_of
@@ -21,10 +22,10 @@ from apps.gateway.errors import UpstreamBusy, UpstreamDown, UpstreamError
 from apps.gateway.hangup import HungUp
 from apps.gateway.holding import user_of
 from apps.gateway.measuring import measure
-from apps.gateway.settle import Tally
+from apps.gateway.settle import HUNG_UP_STATUS, Tally, open_call, settle
 from apps.gateway.sse import data_of
 from apps.gateway.wire import DONE_EVENT, loaded, preface_event, read_chunk
-from menhir.errors import MenhirError
+from menhir.errors import MenhirError, status_of
 from menhir.metering.entries import NO_USAGE
 from menhir.metering.ledger import Note, ledger
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from apps.gateway.call import Call, ResolvedRoute, Respond
     from apps.gateway.hangup import Gone
     from apps.gateway.relay import Headers
+    from apps.gateway.settle import Outcome
 
 PIECE_BYTES: Final = 64 * 1024
 STALE: Final = (b"warning", b'110 - "Response is Stale"')
@@ -85,9 +87,11 @@ async def _fly(
     try:
         await follow(flight, client, gone)
     except HungUp:
+        client.broke("cancelled", HUNG_UP_STATUS, "client_hung_up")
         return
     except MenhirError as error:
         if client.started:
+            client.broke("failed", status_of(error), error.code)
             raise
         if isinstance(error, UpstreamBusy | UpstreamDown) and route.stale_seconds:
             stale = await exact.find(call.principal.tenant_id, key, seconds=route.cache_seconds + route.stale_seconds)
@@ -133,6 +137,8 @@ class _Client(Follower):
         self._joins = joins
         self._recording = recording
         self._prefaced = call.preface is None
+        self._unwritten = False
+        """The ledger is yet to be told how it went: only of those who joined, and were promised an answer."""
 
     async def start(self) -> None:
         """Send the beginning; of a whole answer only once its length is known."""
@@ -151,21 +157,40 @@ class _Client(Follower):
             if not more and self._call.wants_usage:
                 data = self._recording.usage + data
         if not more:
-            self._call.completed = self._recording.completed
+            self._over()
         if data or not more:
             await self.respond.send(data, more)
+
+    def _over(self) -> None:
+        """Everything is here, or an error that says why it is not."""
+        self._call.completed = self._recording.completed
+        if not self._recording.completed:
+            self.broke("failed", OK, self._recording.call.error_code if self._recording.call is not None else None)
+        elif self._unwritten:
+            self._unwritten = False
+            note(self._call, self._route)
+
+    def broke(self, outcome: Outcome, status: int, error_code: str | None) -> None:
+        """Have the ledger told of one who joined and did not get everything."""
+        if self._unwritten:
+            self._unwritten = False
+            afterwards.begin(_write(self._call, self._route, outcome, status, error_code), name="a torn answer that was shared")
 
     async def _begin(self, more: Headers) -> None:
         self.started = True
         if self._joins:
-            if self.recording.status == OK:
-                note(self._call, self._route)
+            self._unwritten = self.recording.status == OK
             provider = _header(self.recording.headers, b"x-menhir-upstream")
             headers = told_headers(self._call, self._route, provider, how=b"hit", stream=self.recording.stream)
         else:
             headers = [pair for pair in self.recording.headers if pair[0] not in OURS_ALONE]
             headers.append((b"x-menhir-cache", b"miss"))
         await self.respond.start(self.recording.status, [*headers, *more])
+
+
+async def _write(call: Call, route: ResolvedRoute, outcome: Outcome, status: int, error_code: str | None) -> None:
+    await open_call(call, route)
+    await settle(call, Tally(), outcome=outcome, status=status, error_code=error_code, provider="cache")
 
 
 async def tell(call: Call, route: ResolvedRoute, kept: Kept, respond: Respond, *, how: bytes, noted: bool = True) -> None:
