@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import OrderedDict
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from menhir.tenancy.principal import Principal
 
 MOST: Final = 20_000
+"""Over all tenants; those that were not taken for longest go first."""
 LONGEST_BYTES: Final = 64 * 1024
 """Longer requests are read: hashing them costs about as much."""
 LARGEST_BYTES: Final = 64 * 1024
@@ -60,7 +62,9 @@ class Shortcut(msgspec.Struct, frozen=True):
     """Whose call it is: the bytes say it, or the caller's token."""
 
 
-_known: dict[UUID, OrderedDict[Place, Shortcut]] = {}
+_known: dict[UUID, dict[Place, Shortcut]] = {}
+_order: OrderedDict[tuple[UUID, Place], None] = OrderedDict()
+"""All of them, the one that was taken last at the end."""
 _generation = 0
 
 
@@ -70,9 +74,12 @@ def find(who: Principal, raw: bytes) -> tuple[Shortcut, Kept] | None:
     # Whoever watches calls, for a span or a line in the log, wants to see the call itself: that is made on the long way only.
     if known is None or len(raw) > LONGEST_BYTES or calls.watchers or not listener.connected:
         return None
-    shortcut = known.get(_place(who, raw))
+    place = _place(who, raw)
+    shortcut = known.get(place)
     if shortcut is None:
         return None
+    with suppress(KeyError):  # another thread may forget a tenant at any time
+        _order.move_to_end((who.tenant_id, place))
     kept = exact.memory.find(shortcut.key, seconds=shortcut.seconds)
     return None if kept is None else (shortcut, kept)
 
@@ -134,8 +141,10 @@ def learn(call: Call, *, since: int) -> None:
         return
     if len(raw) > LONGEST_BYTES or len(kept.body) > LARGEST_BYTES or not listener.connected:
         return
-    known = _known.setdefault(call.principal.tenant_id, OrderedDict())
-    known[_place(call.principal, raw)] = Shortcut(
+    tenant_id, place = call.principal.tenant_id, _place(call.principal, raw)
+    _order.pop((tenant_id, place), None)
+    _order[tenant_id, place] = None
+    _known.setdefault(tenant_id, {})[place] = Shortcut(
         key=key_of(call, route),
         seconds=route.cache_seconds,
         wants_usage=call.wants_usage,
@@ -153,8 +162,9 @@ def learn(call: Call, *, since: int) -> None:
         ),
         unit=user_of(call),
     )
-    if len(known) > MOST:
-        known.popitem(last=False)
+    if len(_order) > MOST:
+        (tenant_id, place), _ = _order.popitem(last=False)
+        _known.get(tenant_id, {}).pop(place, None)
 
 
 def _place(who: Principal, raw: bytes) -> Place:
@@ -166,8 +176,10 @@ def _forget(tenant_id: UUID | None) -> None:
     _generation += 1
     if tenant_id is None:
         _known.clear()
+        _order.clear()
     else:
-        _known.pop(tenant_id, None)
+        for place in tuple(_known.pop(tenant_id, ())):
+            _order.pop((tenant_id, place), None)
 
 
 hot.on_change(_forget)
