@@ -80,9 +80,8 @@ async def ask(call: Call, target: ResolvedTarget, tally: Tally, watch: Watch) ->
     tally.target = target
     tally.taken = True
     breaker = target.health.breaker
-    if not breaker.calm:
-        breaker.claim()
-    watch.allow(target.first_byte_timeout_seconds if call.stream else target.answer_timeout_seconds)
+    claim = 0 if breaker.calm else breaker.claim()
+    watch.allow(_patience(call, target))
     began = tally.asked = time.perf_counter()
     answer: Answer | None = None
     try:
@@ -98,7 +97,7 @@ async def ask(call: Call, target: ResolvedTarget, tally: Tally, watch: Watch) ->
             await answer.close()
         elif isinstance(e, UpstreamError):
             tally.taken = False
-        raise _learnt(call, target, watch, e) from e.__cause__
+        raise _learnt(call, target, watch, e, claim=claim, began=began) from e.__cause__
     finally:
         watch.deadline = 0.0
         tally.waited += time.perf_counter() - began
@@ -109,17 +108,30 @@ async def ask(call: Call, target: ResolvedTarget, tally: Tally, watch: Watch) ->
     return answer
 
 
-def _learnt(call: Call, target: ResolvedTarget, watch: Watch, error: BaseException) -> BaseException:
+def _learnt(call: Call, target: ResolvedTarget, watch: Watch, error: BaseException, *, claim: int, began: float) -> BaseException:
     """Remember what a failure says of the target; give what to raise, which for a time that ran out is another error."""
     breaker = target.health.breaker
     if isinstance(error, UpstreamError):
-        _remember(breaker, error)
+        _remember(breaker, error, claim)
     elif isinstance(error, asyncio.CancelledError) and watch.expired():
-        breaker.failed(time.monotonic())
+        if watch.left() <= 0 and not _had_time(call, target, time.perf_counter() - began):
+            breaker.released(claim)
+        else:
+            breaker.failed(time.monotonic(), claim)
         return _too_late(call, target, watch)
     else:
-        breaker.released()
+        breaker.released(claim)
     return error
+
+
+def _patience(call: Call, target: ResolvedTarget) -> float:
+    return target.first_byte_timeout_seconds if call.stream else target.answer_timeout_seconds
+
+
+def _had_time(call: Call, target: ResolvedTarget, seconds: float) -> bool:
+    """Whether a target had its own time, or half of what its route allows for everything: else others had used it up."""
+    total = call.route.total_timeout_seconds if call.route is not None else None
+    return seconds >= _patience(call, target) or (total is not None and seconds >= total / 2)
 
 
 def _too_late(call: Call, target: ResolvedTarget, watch: Watch) -> UpstreamError:
@@ -132,19 +144,19 @@ def _too_late(call: Call, target: ResolvedTarget, watch: Watch) -> UpstreamError
     return AnswerTimeout(f"The upstream `{target.provider}` did not answer within {target.answer_timeout_seconds:g} seconds.")
 
 
-def _remember(breaker: Breaker, error: UpstreamError) -> None:
+def _remember(breaker: Breaker, error: UpstreamError, claim: int) -> None:
     if isinstance(error, UpstreamDown):
-        breaker.failed(time.monotonic())
+        breaker.failed(time.monotonic(), claim)
     elif isinstance(error, UpstreamBusy):
         patience = error.retry_after_seconds
         if patience is not None and patience > LONGEST_PAUSE_SECONDS:
-            breaker.rest(time.monotonic(), patience)
+            breaker.rest(time.monotonic(), patience, claim)
         elif error.upstream_status == TOO_MANY_REQUESTS:
-            breaker.released()  # it is well, only asked too often
+            breaker.released(claim)  # it is well, only asked too often
         else:
-            breaker.failed(time.monotonic())
+            breaker.failed(time.monotonic(), claim)
     elif error.upstream_status is None:
-        breaker.released()  # nobody was asked
+        breaker.released(claim)  # nobody was asked
     elif not breaker.calm:
         breaker.succeeded()  # whoever refuses a request is there to do so
 

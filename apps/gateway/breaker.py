@@ -33,15 +33,20 @@ class Breaker:
     ...     breaker.failed(now=float(second))
     >>> breaker.state(now=4.0), breaker.shuns(now=8.9), breaker.state(now=9.0), breaker.shuns(now=9.0)
     ('open', True, 'half_open', False)
-    >>> breaker.claim()  # one call goes through to see; nobody else does
+    >>> probe = breaker.claim()  # one call goes through to see; nobody else does
+    >>> breaker.released()  # what another call learns, that began before it opened, changes nothing about that
+    >>> breaker.failed(now=9.0)
+    >>> breaker.state(now=9.0), breaker.shuns(now=9.0)
+    ('half_open', True)
+    >>> breaker.released(probe)
     >>> breaker.shuns(now=9.0)
-    True
+    False
     >>> breaker.succeeded()
     >>> breaker.state(now=9.0)
     'closed'
     """
 
-    __slots__ = ("_bits", "_opened", "_probed", "_until", "calm", "failed_at")
+    __slots__ = ("_bits", "_claims", "_opened", "_probe", "_until", "calm", "failed_at")
 
     def __init__(self) -> None:
         self.calm = True
@@ -50,11 +55,13 @@ class Breaker:
         self._bits = 0
         self._until = 0.0
         self._opened = 0
-        self._probed = False
+        self._claims = 0
+        self._probe = 0
+        """The claim of the call that is there to see; 0 for nobody's."""
 
     def shuns(self, now: float) -> bool:
         """Tell whether it is open, or half open with somebody there already."""
-        return self._until > 0.0 and (now < self._until or self._probed)
+        return self._until > 0.0 and (now < self._until or self._probe > 0)
 
     def state(self, now: float) -> State:
         """Say how it stands."""
@@ -62,10 +69,16 @@ class Breaker:
             return "closed"
         return "open" if now < self._until else "half_open"
 
-    def claim(self) -> None:
-        """Go through. Followed by `succeeded`, `failed` or `released`, whatever happens."""
-        if self._until:
-            self._probed = True
+    def claim(self) -> int:
+        """Go through, and say with what this gives how it went (`succeeded`, `failed`, `rest`, `released`), whatever happens.
+
+        It is 0 for everybody but the one who goes to see.
+        """
+        if not self._until or self._probe:
+            return 0
+        self._claims += 1
+        self._probe = self._claims
+        return self._probe
 
     def succeeded(self) -> None:
         """Close it; a failure that lies before is remembered until twenty calls have gone well."""
@@ -73,12 +86,12 @@ class Breaker:
             self._bits = 0
             self._until = 0.0
             self._opened = 0
-            self._probed = False
+            self._probe = 0
         else:
             self._bits = self._bits << 1 & WINDOW
         self.calm = not self._bits
 
-    def failed(self, now: float) -> None:
+    def failed(self, now: float, claim: int = 0) -> None:
         """Remember a failure, and open it when there were too many."""
         if now - self.failed_at > FORGET_SECONDS and not self._until:
             self._bits = 0
@@ -86,12 +99,13 @@ class Breaker:
         self.calm = False
         self._bits = self._bits << 1 & WINDOW | 1
         if self._until or self._bits & ROW == ROW or self._bits.bit_count() >= FAILURES_IN_WINDOW:
-            if not self._until or now >= self._until:  # calls that were under way when it opened do not open it further
+            # Calls that were under way when it opened do not open it further, nor speak for the one that went to see.
+            if not self._until or (now >= self._until and claim == self._probe):
                 self._until = now + min(FIRST_OPEN_SECONDS * 2**self._opened, LONGEST_OPEN_SECONDS)
                 self._opened += 1
-            self._probed = False
+            self.released(claim)
 
-    def rest(self, now: float, seconds: float) -> None:
+    def rest(self, now: float, seconds: float, claim: int = 0) -> None:
         """Leave it alone for so long, as it asked itself; a minute at most, for it may say anything.
 
         >>> breaker = Breaker()
@@ -102,8 +116,9 @@ class Breaker:
         self.calm = False
         self.failed_at = now
         self._until = max(self._until, now + min(seconds, LONGEST_OPEN_SECONDS))
-        self._probed = False
+        self.released(claim)
 
-    def released(self) -> None:
+    def released(self, claim: int = 0) -> None:
         """The call that went through learnt nothing: it was given up on our side."""
-        self._probed = False
+        if claim == self._probe:
+            self._probe = 0

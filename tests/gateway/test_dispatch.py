@@ -8,7 +8,7 @@ from collections import Counter
 
 import pytest
 
-from apps.gateway import health, routing
+from apps.gateway import corridor, health, routing
 from apps.gateway.errors import (
     AnswerTimeout,
     ContentFiltered,
@@ -21,7 +21,7 @@ from apps.gateway.errors import (
 )
 from menhir.errors import status_of
 
-from peers.caller import ask, call_of, fake, ledger_row
+from peers.caller import Client, ask, call_of, fake, ledger_row
 from peers.script import TEXT
 
 pytestmark = pytest.mark.usefixtures("gateway")
@@ -249,3 +249,34 @@ async def test_a_change_of_routes_does_not_forget_who_is_down(alice, routes):
         await ask(call_of(alice.principal, name))
     await routes.to("fake", name="another")  # evicts everything of the tenant
     assert (await ask(call_of(alice.principal, name))).headers["x-menhir-attempts"] == "1"
+
+
+async def test_a_target_that_was_given_no_time_is_not_blamed_for_it(alice, routes):
+    name = await routes.to(fake(first_ms=450, cut=0), fake(first_ms=20_000), policy={"total_timeout_seconds": 0.6})
+    with pytest.raises(TotalTimeout):
+        await ask(call_of(alice.principal, name))
+    assert [(await breaker_of(alice.tenant, name, number)).calm for number in (0, 1)] == [False, True]
+    alone = await routes.to(fake(first_ms=20_001), policy={"total_timeout_seconds": 0.2})
+    with pytest.raises(TotalTimeout):
+        await ask(call_of(alice.principal, alone))
+    assert not (await breaker_of(alice.tenant, alone)).calm, "it had all the time there was"
+
+
+async def test_only_the_call_that_went_to_see_makes_room_for_the_next(alice, routes, upstream):
+    name = await routes.to(fake(first_ms=20_000), "fake")
+    breaker = await breaker_of(alice.tenant, name)
+    old, probe = Client(), Client()
+    tasks = []
+    for number, client in enumerate((old, probe), 1):
+        tasks.append(asyncio.create_task(corridor.run(call_of(alice.principal, name), client, client.gone)))
+        assert await asyncio.to_thread(upstream.wait, lambda stats, number=number: stats.requests == number)
+        if client is old:
+            for _ in range(5):
+                breaker.failed(time.monotonic() - 10)
+    old.gone.set()
+    await tasks[0]
+    async with asyncio.timeout(5):
+        assert (await ask(call_of(alice.principal, name))).headers["x-menhir-upstream"] == f"{name}-1"
+    probe.gone.set()
+    await tasks[1]
+    assert not breaker.shuns(time.monotonic()), "the next may go and see"
