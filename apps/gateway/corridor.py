@@ -109,6 +109,12 @@ async def _finish_whole(call: Call, answer: Answer, respond: Respond, tally: Tal
         except GuardrailError as e:
             await settle(call, tally, outcome="failed", status=status_of(e), error_code=e.reason)
             raise
+        except asyncio.CancelledError:
+            await settle(call, tally, outcome="interrupted", status=INTERNAL_STATUS, error_code="interrupted")
+            raise
+        except Exception:  # what the upstream has done is known and owed, whatever became of looking at it
+            await settle(call, tally, outcome="failed", status=INTERNAL_STATUS, error_code="internal_error")
+            raise
     cost = await settle(call, tally, outcome="completed", status=200)
     with suppress(OSError):  # the client has left, and everything is written down
         await relay.whole(call, body, respond, tally, cost=cost)

@@ -327,3 +327,20 @@ async def test_the_judges_own_call_is_not_judged(alice, routes, guards, model):
     await guards.add("mod", "moderation", settings={"model": "small", "mode": "chat"})
     await ask(call_of(system(alice.tenant.id, alice.tenant.slug, name=JUDGE), await routes.to("fake")))
     assert model.asked == []
+
+
+async def test_an_answer_whose_check_is_cut_short_is_billed_all_the_same(alice, routes, guards, webhook):
+    """The process goes down while a judge thinks: what the upstream has done is known, and owed."""
+    await guards.add("judge", "webhook", stage="after", settings={"url": webhook.url, "timeout_seconds": 10})
+    call = call_of(alice.principal, await routes.to("gpt-4o-mini", tariff="openai"), messages=says("Who?"))
+    client = Client()
+    webhook.delay_seconds = 30
+    task = asyncio.create_task(corridor.run(call, client, client.gone))
+    while not webhook.asked:
+        await asyncio.sleep(0.01)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    row = ledger_row(call.id)
+    assert (row["outcome"], row["error_code"], row["usage_source"]) == ("interrupted", "interrupted", "upstream")
+    assert row["cost"] > 0
