@@ -34,6 +34,7 @@ class Page:
 
     seconds: int
     busy: float
+    priority: str
     contestants: dict[str, Contestant] = field(default_factory=dict)
     idle_mb: float = 0.0
     open_stream_kb: float = 0.0
@@ -66,7 +67,8 @@ class Page:
             "The gateway (one process) is pinned to core 0; the fake upstream, the load and, where nothing else is said, PostgreSQL",
             "18 (embedded, durability as usual) to core 1; loopback. Menhir checks the key, limits on requests, on tokens and on",
             "parallel calls, a budget in money and the price, and commits a row before the upstream is asked and one before the",
-            "answer; LiteLLM has one worker, a master key and no database. Compare within one run only: machines are noisy.",
+            "answer; LiteLLM has one worker, a master key and no database.",
+            f"{self.priority}. Compare within one run only: machines are noisy.",
             "",
         ]
 

@@ -31,7 +31,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "platform"), str(HERE)]
 import litellm_proxy  # noqa: E402
 import nginx_proxy  # noqa: E402
 import ours  # noqa: E402
-from machine import Load, cpu_seconds, family, free_port, get, offered, pin, pinned, resident_mb, streams, wrk  # noqa: E402
+from machine import Load, cpu_seconds, family, first_in_line, free_port, get, offered, pin, pinned, resident_mb, streams, wrk  # noqa: E402
 from report import Contestant, Page  # noqa: E402
 
 REQUEST, STREAMS, OFFERED = HERE / "request.lua", HERE / "streams.py", HERE / "offered.py"
@@ -54,7 +54,7 @@ def main() -> None:
             raise SystemExit(f"The benchmark needs {tool}: apt-get install {'wrk' if tool == 'wrk' else 'util-linux'}")
     if (os.cpu_count() or 1) <= LOAD_CORE:
         raise SystemExit("The benchmark needs two cores: one for the gateway, one for the load.")
-    page = Page(seconds=options.seconds, busy=os.getloadavg()[0])
+    page = Page(seconds=options.seconds, busy=os.getloadavg()[0], priority=first_in_line())
     with tempfile.TemporaryDirectory(prefix="menhir-bench-") as name, fake_upstream(Path(name)) as upstream:
         folder = Path(name)
         measure(page.of("fake upstream, bare"), upstream, options, at_once=AT_ONCE)

@@ -28,8 +28,8 @@ ROOT = HERE.parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "platform"), str(HERE)]
 
 import ours  # noqa: E402
-from machine import described, get, pin, resident_mb, streams  # noqa: E402
-from run import GATEWAY_CORE, LOAD_CORE, OFFERED, STREAMS, endpoint, fake_upstream  # noqa: E402
+from machine import cpu_seconds, described, first_in_line, get, pin, resident_mb, streams  # noqa: E402
+from run import GATEWAY_CORE, LOAD_CORE, OFFERED, SPREAD_SECONDS, STREAMS, endpoint, fake_upstream  # noqa: E402
 
 WINDOW_SECONDS = 30
 SETTLING_SHARE = 3
@@ -58,6 +58,7 @@ def main() -> None:
     parser.add_argument("--streams", type=int, default=100)
     parser.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results")
     options = parser.parse_args()
+    options.priority = first_in_line()
     with (
         tempfile.TemporaryDirectory(prefix="menhir-soak-") as name,
         fake_upstream(Path(name)) as upstream,
@@ -67,9 +68,11 @@ def main() -> None:
         pin(installed.postmaster, LOAD_CORE)
         with ours.running(installed, Path(name), core=GATEWAY_CORE) as (url, pid):
             ours.everything_on(url, installed.key)
+            cpu, began = cpu_seconds(pid), time.monotonic()
             windows = soak(url, pid, installed, options)
+            busy = (cpu_seconds(pid) - cpu) / (time.monotonic() - began)
         asked, settled = int(get(f"{upstream}/count")) - before, ours.ledger(installed)
-    text = page(windows, options, asked=asked, settled=settled)
+    text = page(windows, options, asked=asked, settled=settled, busy=busy)
     options.results.mkdir(parents=True, exist_ok=True)
     (options.results / f"soak-{datetime.now(UTC):%Y-%m-%d}.md").write_text(text, encoding="utf-8")
     print(text)
@@ -83,14 +86,14 @@ def soak(url: str, pid: int, installed: ours.Installation, options: argparse.Nam
         environment = {**os.environ, "BENCH_KEY": installed.key}
         with subprocess.Popen([*command, "--seconds", str(WINDOW_SECONDS)], env=environment, stdout=subprocess.PIPE, text=True) as whole:
             talking = subprocess.Popen(
-                [sys.executable, str(STREAMS), endpoint(url), "--at-once", str(options.streams), "--rounds", "1"], env=environment
+                [sys.executable, str(STREAMS), endpoint(url), "--at-once", str(options.streams), "--rounds", "1", "--spread", "0.3"],
+                env=environment,
             )
             time.sleep(0.5)
             busy = connections(installed)
             talking.wait()
-            streamed = streams(
-                endpoint(url), core=LOAD_CORE, at_once=options.streams, script=STREAMS, key=installed.key, rounds=WINDOW_SECONDS - 6
-            )
+            apart = {"script": STREAMS, "key": installed.key, "rounds": WINDOW_SECONDS // 2 - 4, "spread": SPREAD_SECONDS}
+            streamed = streams(endpoint(url), core=LOAD_CORE, at_once=options.streams, **apart)
             said = whole.communicate()[0]
         seen = json.loads(said)
         held = len(list(Path(f"/proc/{pid}/fd").iterdir()))
@@ -123,7 +126,7 @@ def slope(windows: Sequence[Window], of: str) -> float:
     return statistics.linear_regression(minutes, values).slope * 60
 
 
-def page(windows: Sequence[Window], options: argparse.Namespace, *, asked: int, settled: int) -> str:
+def page(windows: Sequence[Window], options: argparse.Namespace, *, asked: int, settled: int, busy: float) -> str:
     rows = [
         f"| {each.minute:.1f} | {each.p50_ms:.2f} | {each.p99_ms:.2f} | {each.stream_p99_seconds:.2f} | {each.failed} | "
         f"{each.resident_mb:.1f} | {each.descriptors} | {each.busy_connections} |"
@@ -135,6 +138,7 @@ def page(windows: Sequence[Window], options: argparse.Namespace, *, asked: int, 
             "",
             f"{described()}. {options.minutes:g} minutes of {options.rate} whole answers a second and {options.streams} streams at once,",
             "everything on; one process on one core, load, upstream and database on the other.",
+            f"The gateway used {busy:.0%} of its core. {options.priority}.",
             "",
             f"After the first third memory changed by {slope(windows, 'resident_mb'):+.1f} MB an hour,",
             f"p99 by {slope(windows, 'p99_ms'):+.1f} ms an hour.",
