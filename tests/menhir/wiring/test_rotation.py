@@ -49,6 +49,9 @@ WHERE a.atttypid = 'bytea'::regtype AND NOT a.attisdropped AND c.relkind IN ('r'
   AND n.nspname NOT IN ('pg_catalog', 'information_schema')
 """
 
+# It walks over every tenant of the database: the fewer others have left there, the better.
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def _one_key():
