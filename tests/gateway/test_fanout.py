@@ -67,9 +67,11 @@ async def test_a_stream_that_only_says_who_speaks_has_not_won(alice, routes):
 
 async def test_usage_counts_the_clients_call_once_and_the_money_of_all(alice, routes):
     name = await routes.to("gpt-4o-mini", "gpt-4o", tariff="openai", policy=FAN_OUT)
-    call = call_of(alice.principal, name)
-    await ask(call)
-    (leg,) = await legs_of(call)
+    calls = []
+    while not calls or not leg["attempts"]:  # one may win before the other, whose row comes first, is asked at all
+        calls.append(call_of(alice.principal, name))
+        await ask(calls[-1])
+        (leg,) = await legs_of(calls[-1])
 
     def summed():
         with tenant_transaction(alice.tenant):
@@ -77,8 +79,8 @@ async def test_usage_counts_the_clients_call_once_and_the_money_of_all(alice, ro
             return usage.summary(alice.tenant, first_day=today, last_day=today, group_by=("day",)).total
 
     total = await sync_to_async(summed)()
-    assert (total.calls, total.errors, total.cancelled, total.unsettled) == (1, 0, 0, 0)
-    assert total.cost == ledger_row(call.id)["cost"] + leg["cost"]
+    assert (total.calls, total.errors, total.cancelled, total.unsettled) == (len(calls), 0, 0, 0)
+    assert total.cost == sum(ledger_row(call.id)["cost"] for call in calls) + leg["cost"]
     assert leg["cost"] > 0
 
 

@@ -264,7 +264,7 @@ async def test_before_any_content_each_try_that_was_taken_is_paid(ask_route, ups
     assert (seen.status, row["upstream_model"], used(row)) == (200, "claude-3-haiku", UPSTREAM)
     legs = await legs_of(row)
     assert [leg["error_code"] for leg in legs] == (
-        ["upstream_busy", "upstream_busy", "upstream_cut"] if stream else ["answer_timeout", "upstream_cut"]
+        ["upstream_rate_limited", "upstream_rate_limited", "upstream_cut"] if stream else ["answer_timeout", "upstream_cut"]
     )
     assert {used(leg) for leg in legs} == {ESTIMATE}
     assert row["attempts"] == upstream.stats.requests == len(legs) + 2
