@@ -67,8 +67,8 @@ async def test_a_stream_that_only_says_who_speaks_has_not_won(alice, routes):
 
 async def test_usage_counts_the_clients_call_once_and_the_money_of_all(alice, routes):
     name = await routes.to("gpt-4o-mini", "gpt-4o", tariff="openai", policy=FAN_OUT)
-    calls = []
-    while not calls or not leg["attempts"]:  # one may win before the other, whose row comes first, is asked at all
+    calls, leg = [], None
+    while leg is None or not leg["attempts"]:  # one may win before the other, whose row comes first, is asked at all
         calls.append(call_of(alice.principal, name))
         await ask(calls[-1])
         (leg,) = await legs_of(calls[-1])
