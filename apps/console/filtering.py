@@ -9,6 +9,7 @@ from uuid import UUID
 from django.http import HttpRequest, QueryDict
 from django.utils.translation import gettext_lazy
 
+from apps.console import addresses
 from apps.gateway.capture.finding import OUTCOMES, Wanted
 from apps.gateway.cursor import Cursor
 from menhir.errors import Invalid
@@ -83,12 +84,7 @@ class Filter:
 
     def address(self, **changes: str) -> str:
         """The list's address with some parameters changed; an empty one is left out."""
-        params = self.params.copy()
-        for key, value in changes.items():
-            params[key] = value
-            if not value:
-                del params[key]
-        return f"?{params.urlencode()}"
+        return addresses.changed(self.params, **changes)
 
 
 def _moment(written: str) -> datetime | None:

@@ -11,6 +11,8 @@ from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.utils.functional import Promise
 
+from apps.console import addresses
+
 M = TypeVar("M", bound=Model)
 Words = str | Promise
 
@@ -123,12 +125,7 @@ class Listing(Generic[M]):
 
     def address(self, **changes: str) -> str:
         """The list's address with some parameters changed; an empty one is left out."""
-        params = self.params.copy()
-        for key, value in changes.items():
-            params[key] = value
-            if not value:
-                del params[key]
-        return f"?{params.urlencode()}"
+        return addresses.changed(self.params, **changes)
 
     def _header(self, column: Column) -> Header:
         if not column.order:

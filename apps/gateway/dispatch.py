@@ -49,6 +49,7 @@ def dispatch(call: Call, route: ResolvedRoute, tally: Tally, watch: Watch) -> Co
 async def _in_turn(call: Call, route: ResolvedRoute, targets: Sequence[ResolvedTarget], asks: Asks, tally: Tally, watch: Watch) -> Answer:
     """Ask one after another; raises the most hopeful of their errors when none of them answers."""
     failure: UpstreamError | None = None
+    latest: UpstreamError | None = None
     last = targets[-1] if targets else None
     for target in targets:
         if failure is not None and _has_become_unwilling(target, watch, failure):
@@ -56,17 +57,17 @@ async def _in_turn(call: Call, route: ResolvedRoute, targets: Sequence[ResolvedT
         tally.elsewhere = target is not last
         tried = 0
         while True:
-            if failure is not None and tally.taken:
-                await failing.pay(call, route, tally, failure)
+            if failure is not None and latest is not None and tally.taken:
+                await failing.pay(call, route, tally, latest, told=failure)
             try:
                 return await asks(call, target, tally, watch)
             except UpstreamBusy as busy:
-                failure = busy
+                failure = latest = busy
                 tried += 1
                 if not await _paused(call, route, busy, tried=tried, watch=watch):
                     break
             except (UpstreamDown, UpstreamUnfit) as elsewhere:
-                failure = telling(failure, elsewhere)
+                failure, latest = telling(failure, elsewhere), elsewhere
                 break
     raise failure or UnknownModel(f"The model `{route.name}` has nowhere to run.", param="model")
 

@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from apps.gateway.settle import Tally
 
 
-async def pay(call: Call, route: ResolvedRoute, tally: Tally, failure: UpstreamError) -> None:
-    """Charge what the target asked last has done, and make the tally ready for the next.
+async def pay(call: Call, route: ResolvedRoute, tally: Tally, failure: UpstreamError, *, told: UpstreamError) -> None:
+    """Charge what the target asked last has done until its `failure`, and make the tally ready for the next.
 
-    Raises the failure itself when a limit does not allow for both: what is held for the call covers one target.
+    Raises what the client is `told` when a limit does not allow for both: what is held for the call covers one target.
     """
     began = tally.asked
     leg = msgspec.structs.replace(tally, attempts=1, waited=time.perf_counter() - began)
@@ -38,7 +38,7 @@ async def pay(call: Call, route: ResolvedRoute, tally: Tally, failure: UpstreamE
         try:
             row.hold = await holding.hold_more(call, route, tokens=usage.input_tokens + usage.output_tokens, money=cost)
         except MenhirError:
-            raise failure from None
+            raise told from None
     tally.taken, tally.filtered, tally.usage, tally.characters = False, False, None, 0
     afterwards.begin(_settle(row, route, leg, failure), name="settling a target that failed")
 

@@ -54,6 +54,8 @@ SHOWN = frozenset({"images", "reasoning_content"})
 """What an answer may show, and only some servers take back."""
 
 TIERS = {"standard_only": "default"}
+LIMITED = frozenset({"chat", "completions"})
+"""Operations whose answers have a length."""
 PRESENT_WORD, FORMER_WORD = "max_completion_tokens", "max_tokens"
 OPENAIS = ("openai.com", "azure.com")
 """Whose models refuse `max_tokens`; most servers that speak as they do know nothing else."""
@@ -76,7 +78,8 @@ EVERYTHING = Reading()
 def fitted(call: Call, target: ResolvedTarget) -> Mapping[str, Any]:
     """Give the body as this target can read it: the call's own where nothing has to change, and it is left as it is."""
     body: Mapping[str, Any] = call.body
-    if target.kind == "openai" and (word := _limit_word(call, target)) is not None:
+    if target.kind == "openai" and call.operation in LIMITED:
+        word = limit_word(target.base_url, target.upstream_model) if call.operation == "chat" else FORMER_WORD
         body = _limited(body, word, call.route)
     if call.operation != "chat":
         return body
@@ -95,13 +98,14 @@ def fitted(call: Call, target: ResolvedTarget) -> Mapping[str, Any]:
     return plain
 
 
-def _limit_word(call: Call, target: ResolvedTarget) -> str | None:
-    """Give the word in which a server of OpenAI's wire is told how long an answer may be; None where none is needed."""
-    if call.operation == "completions":
-        return FORMER_WORD
-    if call.operation != "chat":
-        return None
-    return PRESENT_WORD if _is_at(target.base_url, *OPENAIS) or REASONS.match(target.upstream_model) else FORMER_WORD
+@lru_cache(maxsize=1024)
+def limit_word(base_url: str, upstream_model: str) -> str:
+    """Give the word in which a server of OpenAI's wire is told how long a chat's answer may be.
+
+    >>> limit_word("https://api.openai.com/v1", "gpt-4o"), limit_word("http://localhost:11434/v1", "llama3")
+    ('max_completion_tokens', 'max_tokens')
+    """
+    return PRESENT_WORD if _is_at(base_url, *OPENAIS) or REASONS.match(upstream_model) else FORMER_WORD
 
 
 def _limited(body: Mapping[str, Any], word: str, route: ResolvedRoute | None) -> Mapping[str, Any]:

@@ -155,8 +155,8 @@ def most_cost(call: Call, route: ResolvedRoute, targets: Sequence[ResolvedTarget
                 f"Set its price at the model `{route.name}`.",
                 param="model",
             )
-    audio = may_hold_media(call)
-    read, written = most_input_tokens(call), 0
+    read, audio = _most_read(call)
+    written = 0
     if call.operation in LIMIT_NAMES:
         written = max_output_tokens(call.body) or _limited(call, route)
         written *= choices_of(call.body)
@@ -177,20 +177,16 @@ def most_cost(call: Call, route: ResolvedRoute, targets: Sequence[ResolvedTarget
 
 def most_input_tokens(call: Call) -> int:
     """The most tokens that a request can be: its bytes, which cover what a model adds around each message, too."""
-    if not may_hold_media(call):
-        return len(_raw(call))
+    return _most_read(call)[0]
+
+
+def _most_read(call: Call) -> tuple[int, bool]:
+    """The same, and whether there may be images, sounds or files in it, or asked for: without, nothing is heard or spoken."""
+    raw = orjson.dumps(call.body) if call.raw is None else call.raw
+    if TYPED not in raw and AUDIO not in raw and ESCAPED not in raw:
+        return len(raw), False
     plain, media = without_media(call.body)
-    return len(orjson.dumps(plain)) + media
-
-
-def may_hold_media(call: Call) -> bool:
-    """Whether a request may have images, sounds or files in it, or ask for some. Without, nothing is heard or spoken."""
-    raw = _raw(call)
-    return TYPED in raw or AUDIO in raw or ESCAPED in raw
-
-
-def _raw(call: Call) -> bytes:
-    return orjson.dumps(call.body) if call.raw is None else call.raw
+    return len(orjson.dumps(plain)) + media, True
 
 
 def choices_of(body: dict[str, Any]) -> int:

@@ -271,6 +271,14 @@ async def test_before_any_content_each_try_that_was_taken_is_paid(ask_route, ups
 
 
 @pytest.mark.parametrize("stream", BOTH)
+async def test_each_target_is_paid_for_its_own_failure(ask_route, stream):
+    """The first one's is what the client would be told, since it may come back; the second one's is what the second one had."""
+    seen, row = await ask_route({"status": 500}, {"empty": 1, "reason": "content_filter"}, {}, stream=stream)
+    assert (seen.status, row["upstream_model"]) == (200, "claude-3-haiku")
+    assert [leg["error_code"] for leg in await legs_of(row)] == ["content_filter"]
+
+
+@pytest.mark.parametrize("stream", BOTH)
 async def test_what_a_filter_let_nothing_of_through_is_answered_by_the_next_target(ask_route, stream):
     seen, row = await ask_route({"empty": 1, "reason": "content_filter"}, {}, stream=stream)
     assert (seen.status, seen.text.strip()) == (200, TEXT)

@@ -7,6 +7,6 @@ without settlement behind: the sweeper of any living process settles them as `in
 What always holds: every call an upstream saw is in the ledger, once; money is an exact `Decimal` of USD; nothing here reads
 the clock or a price behind the caller's back.
 
-The doors: `ledger` (open and settle), `prices` (cost and estimate), `tokens` (an honest guess from text), `usage` (what a tenant
-used, by day, model and key).
+The doors: `ledger` (open and settle), `prices` (cost and estimate, by the `tariffs` of a kept table or of a tenant's own), `tokens` (an
+honest guess from text), `usage` (what a tenant used, by day, model, key, user, route, provider, assistant and prompt version).
 """
