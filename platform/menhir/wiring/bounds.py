@@ -198,7 +198,7 @@ def hang_up_on_overdue(connections: Iterable[object], *, now: float) -> None:
     for connection in tuple(connections):
         if not isinstance(connection, BoundedHeads):
             continue
-        if connection.is_overdue(now):
+        if connection.is_unread(now):
+            connection.transport.abort()  # to close it would wait until all is read, and an answer that nobody reads is through for us
+        elif not connection.transport.is_closing() and connection.is_overdue(now):
             connection.hang_up()
-        elif connection.is_unread(now):
-            connection.transport.abort()  # to close it would wait until all is read
