@@ -35,6 +35,7 @@ ROLES = {
     "tool": gettext_lazy("Tool"),
     "function": gettext_lazy("Tool"),
     "input": gettext_lazy("Input"),
+    "output": gettext_lazy("Output"),
     "error": gettext_lazy("Error"),
 }
 
@@ -92,6 +93,8 @@ def asked(request: Any) -> list[Turn]:
 def answered(answer: Any) -> list[Turn]:
     """The turns of an answer: one for each choice, and the error that ended it.
 
+    >>> [turn.role for turn in answered({"object": "list", "data": [{"embedding": [0.1]}]})]
+    ['output']
     >>> [turn.pieces[0].text for turn in answered({"choices": [{"message": {"content": "Yes"}}], "error": {"message": "gone"}})]
     ['Yes', 'gone']
     """
@@ -102,7 +105,7 @@ def answered(answer: Any) -> list[Turn]:
     vectors = answer.get("data")
     if isinstance(vectors, list) and answer.get("object") == "list":
         count = ngettext("%(n)s vector", "%(n)s vectors", len(vectors)) % {"n": grouped(len(vectors))}
-        turns.append(Turn("assistant", pieces=[Piece(count)]))
+        turns.append(Turn("output", pieces=[Piece(count)]))
     error = answer.get("error")
     if error:
         said = error.get("message") if isinstance(error, dict) else error
