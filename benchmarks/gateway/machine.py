@@ -162,6 +162,11 @@ def first_in_line() -> str:
     return f"All processes are in the real-time class (SCHED_RR {PRIORITY})"
 
 
+def end_on_sigterm() -> None:
+    """Let SIGTERM unwind as Ctrl-C does, so that what was started is ended. Under nohup Ctrl-C is ignored."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
 def family(pid: int) -> list[int]:
     """A process and its children, such as a postmaster and its backends."""
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()

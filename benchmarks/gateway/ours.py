@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import statistics
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -77,6 +79,19 @@ def everything_on(url: str, key: str) -> None:
         _send("POST", f"{url}/api/v1/limits", key, limit)
     route = {"name": CACHED_MODEL, "cache_seconds": 3600, "targets": [{"provider": "openai", "model": "gpt-4o-mini"}]}
     _send("POST", f"{url}/api/v1/routes", key, route)
+
+
+def commit_ms(installed: Installation, commits: int = 300) -> float:
+    """What one row costs that is committed alone, in the median: mostly what the disk takes to say that it has it."""
+    took = []
+    with psycopg.connect(installed.owner, autocommit=True) as connection:
+        connection.execute("CREATE TABLE scratch (number int)")
+        for number in range(commits):
+            began = time.perf_counter()
+            connection.execute("INSERT INTO scratch VALUES (%s)", [number])
+            took.append(time.perf_counter() - began)
+        connection.execute("DROP TABLE scratch")
+    return statistics.median(took) * 1000
 
 
 def ledger(installed: Installation) -> int:

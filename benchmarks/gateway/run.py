@@ -31,7 +31,21 @@ sys.path[:0] = [str(ROOT), str(ROOT / "platform"), str(HERE)]
 import litellm_proxy  # noqa: E402
 import nginx_proxy  # noqa: E402
 import ours  # noqa: E402
-from machine import Load, cpu_seconds, family, first_in_line, free_port, get, offered, pin, pinned, resident_mb, streams, wrk  # noqa: E402
+from machine import (  # noqa: E402
+    Load,
+    cpu_seconds,
+    end_on_sigterm,
+    family,
+    first_in_line,
+    free_port,
+    get,
+    offered,
+    pin,
+    pinned,
+    resident_mb,
+    streams,
+    wrk,
+)
 from report import Contestant, Page  # noqa: E402
 
 REQUEST, STREAMS, OFFERED = HERE / "request.lua", HERE / "streams.py", HERE / "offered.py"
@@ -49,6 +63,7 @@ SPREAD_SECONDS = 1.0
 
 def main() -> None:
     options = arguments()
+    end_on_sigterm()
     for tool in ("wrk", "taskset"):
         if shutil.which(tool) is None:
             raise SystemExit(f"The benchmark needs {tool}: apt-get install {'wrk' if tool == 'wrk' else 'util-linux'}")
@@ -91,6 +106,7 @@ def menhir(page: Page, installed: ours.Installation, folder: Path, options: argp
     """Once with the database beside, as a server of its own would be, and once with the database on the gateway's core, too."""
     key = installed.key
     pin(installed.postmaster, LOAD_CORE)
+    page.commit_ms = ours.commit_ms(installed)
     with ours.running(installed, folder, core=GATEWAY_CORE) as (url, pid):
         page.idle_mb = resident_mb(pid)
         ours.everything_on(url, key)
