@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,34 +12,24 @@ import pytest
 from assistants.conftest import Company
 
 from peers.script import TEXT
+from stage import clients
 
 HERE = Path(__file__).parent
-LITELLM = ("litellm==1.106.2", "mcp==2.3.0")  # what it imports for tools without asking for it
 CALLED = {"city": "Carnac 0", "deep": {"a": [0]}}
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")
-def node(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def node() -> Path:
     """A folder with the `openai` package, as its lock says."""
-    if shutil.which("node") is None or shutil.which("npm") is None:
-        pytest.skip("there is no Node.js with npm on this machine")
-    folder = tmp_path_factory.mktemp("node")
-    for name in ("package.json", "package-lock.json", "ask.mjs"):
-        shutil.copy(HERE / "node" / name, folder)
-    subprocess.run(["npm", "ci", "--no-audit", "--no-fund"], cwd=folder, check=True, capture_output=True)
-    return folder
+    return clients.node() or pytest.skip("there is no Node.js with npm on this machine")
 
 
 @pytest.fixture(scope="module")
-def litellm(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def litellm() -> Path:
     """A Python that has litellm."""
-    folder = tmp_path_factory.mktemp("litellm")
-    subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True, capture_output=True)
-    python = folder / "bin" / "python"
-    subprocess.run([str(python), "-m", "pip", "install", "--quiet", *LITELLM], check=True, capture_output=True)
-    return python
+    return clients.litellm()
 
 
 @pytest.fixture
