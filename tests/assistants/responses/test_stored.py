@@ -10,7 +10,7 @@ import openai
 import psycopg
 import pytest
 from assistants.conftest import Company
-from assistants.test_end_users import ISS, accept, audience
+from assistants.end_users.conftest import ISS, accept, audience
 
 from apps.assistants import responses
 from menhir.postgres.ids import uuid7

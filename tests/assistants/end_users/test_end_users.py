@@ -4,68 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import gzip
 import hashlib
 import hmac
 import json
 import time
 import tracemalloc
-from collections.abc import Iterator
 from datetime import timedelta
 from decimal import Decimal
-from ipaddress import ip_network
 from typing import Any
 
 import jwt
 import pytest
 from assistants.conftest import Company
+from assistants.end_users.conftest import CHAT, ISS, QUESTION, accept, audience, shape
 from assistants.test_admission import ask, error
-from django.test import Client, override_settings
+from django.test import Client
 from openai import OpenAI
 
-from menhir.audit.models import Entry
-from menhir.errors import Invalid, Unauthenticated
+from menhir.errors import Unauthenticated
 from menhir.metering.limits.models import Limit
 from menhir.metering.models import Call
 from menhir.tenancy import authentication, tokens
-from menhir.tenancy.jwks import KeysUnavailable, RemoteKeys
 from menhir.tenancy.models import TokenIssuer
 from menhir.tenancy.transaction import tenant_transaction
 
-from peers.issuer import KeyServer, SigningKey
-from stage.cast import Person
-
-ISS = "https://login.example.com/"
-CHAT = "/v1/chat/completions"
-QUESTION = {"model": "plain", "messages": [{"role": "user", "content": "Hi"}]}
-
-
-@pytest.fixture(scope="module")
-def signer() -> SigningKey:
-    return SigningKey("key-1")
-
-
-@pytest.fixture
-def key_server(signer: SigningKey) -> Iterator[KeyServer]:
-    """Serves the signer's key; reached by plain http, as an operator may allow it for networks of his own."""
-    with KeyServer() as server, override_settings(MENHIR_PRIVATE_NETWORKS=(ip_network("127.0.0.0/8"),)):
-        server.keys = [signer]
-        yield server
-
-
-def accept(person: Person, **fields: object) -> TokenIssuer:
-    """An issuer that a person's tenant accepts."""
-    secret = fields.pop("secret", "")
-    with tenant_transaction(person.tenant):
-        issuer = TokenIssuer(tenant=person.tenant, **{"name": "Login", "issuer": ISS, "algorithms": ["RS256"], **fields})
-        if secret:
-            issuer.set_secret(secret)
-        issuer.keep()
-    return issuer
-
-
-def audience(person: Person) -> str:
-    return f"menhir:{person.tenant.slug}"
+from peers.issuer import SigningKey
 
 
 def test_an_end_user_calls_with_a_token(acmes: Company, signer: SigningKey):
@@ -358,183 +321,3 @@ def test_a_second_call_costs_less_than_ten_microseconds(acmes: Company, signer: 
 
     best = asyncio.run_coroutine_threadsafe(cost(), acmes.server.loop).result(20)
     assert best < 10e-6, f"{best * 1e6:.1f} µs"
-
-
-def test_keys_at_a_url(acmes: Company, signer: SigningKey, key_server: KeyServer):
-    accept(acmes.person, keys_url=key_server.url)
-    said = {"iss": ISS, "aud": audience(acmes.person)}
-    for number in range(5):
-        assert ask(acmes, "GET", "/v1/models", key=signer.token(**said, sub=f"user-{number}"))[0] == 200
-    assert key_server.requests == 1
-    for number in range(5):  # invented names do not make us hammer the issuer
-        assert error(ask(acmes, "GET", "/v1/models", key=SigningKey(f"new-{number}").token(**said)), 401)["code"] == "unknown_key"
-    assert key_server.requests == 1
-
-
-async def test_a_new_key_is_looked_up_and_an_issuer_that_is_away_keeps_his(signer: SigningKey, key_server: KeyServer):
-    remote = RemoteKeys(key_server.url, unknown_seconds=0.0, fresh_seconds=0.0)
-    assert await remote.find("key-1", "RS256") is not None
-    new = SigningKey("key-2")
-    key_server.keys = [signer, new]
-    assert await remote.find("key-2", "RS256") is not None
-    key_server.status = 503
-    for _ in range(3):
-        assert await remote.find("key-1", "RS256") is not None
-    assert await remote.find("key-3", "RS256") is None
-    many = await asyncio.gather(*(RemoteKeys(key_server.url).find("key-1", "RS256") for _ in range(2)), return_exceptions=True)
-    assert all(isinstance(one, KeysUnavailable) for one in many)
-
-
-async def test_a_withdrawn_key_admits_nobody_while_the_issuer_is_asked(signer: SigningKey, key_server: KeyServer):
-    remote = RemoteKeys(key_server.url, unknown_seconds=0.0, fresh_seconds=0.0)
-    assert await remote.find("key-1", "RS256") is not None
-    key_server.keys = [SigningKey("key-2")]
-    found = await asyncio.gather(*(remote.find("key-1", "RS256") for _ in range(5)))
-    assert found == [None] * 5
-
-
-async def test_keys_are_asked_for_again_before_anybody_must_wait(key_server: KeyServer):
-    remote = RemoteKeys(key_server.url, unknown_seconds=0.0, fresh_seconds=0.0001)
-    assert await remote.find("key-1", "RS256") is not None
-    remote._fresh_seconds = 3600.0
-    remote._fetched -= 2000.0
-    assert await remote.find("key-1", "RS256") is not None
-    assert remote._fetching is not None
-    assert not remote._fetching.done()
-    await remote._fetching
-    assert key_server.requests == 2
-
-
-@pytest.mark.parametrize("url", ["https://login.example.com/\x01", "https://login\x7f.example.com/", "https://login.exa\nmple.com/"])
-def test_an_address_that_is_none_is_refused_when_it_is_saved(acme, alice: Person, url: str):
-    body = {"name": "Login", "issuer": ISS, "algorithms": ["RS256"], "keys_url": url}
-    refused = alice.api().post("/api/v1/token-issuers", body, content_type="application/json")
-    assert 400 <= refused.status_code < 500
-    with pytest.raises(Invalid) as refusal:
-        accept(alice, keys_url=url)
-    assert refusal.value.param == "keys_url"
-
-
-async def test_an_address_that_was_saved_all_the_same_is_no_fault_of_ours(key_server: KeyServer):
-    for url in ("https://login.example.com/\x01", "https://127.0.0.1/" + "a" * 70_000):
-        with pytest.raises(KeysUnavailable):
-            await RemoteKeys(url).find("key-1", "RS256")
-
-
-async def test_those_who_wait_share_one_request(key_server: KeyServer):
-    remote = RemoteKeys(key_server.url)
-    found = await asyncio.gather(*(remote.find("key-1", "RS256") for _ in range(20)))
-    assert None not in found
-    assert key_server.requests == 1
-
-
-@pytest.mark.parametrize(
-    "trouble",
-    [
-        {"status": 404},
-        {"status": 302, "location": "http://169.254.169.254/latest"},
-        {"body": b"{"},
-        {"body": b"[]"},
-        {"body": b'{"keys": []}'},
-        {"body": b'{"keys": [' + b" " * 300_000 + b"]}"},
-        {"body": b'{"keys": [{"kty": "oct", "k": "c2VjcmV0", "kid": "key-1"}]}'},
-    ],
-)
-async def test_what_is_no_key_document_is_none(key_server: KeyServer, trouble: dict):
-    for name, value in trouble.items():
-        setattr(key_server, name, value)
-    with pytest.raises(KeysUnavailable):
-        await RemoteKeys(key_server.url).find("key-1", "RS256")
-
-
-async def test_nothing_is_unpacked(signer: SigningKey, key_server: KeyServer):
-    key_server.body, key_server.encoding = gzip.compress(json.dumps({"keys": [signer.jwk]}).encode()), "gzip"
-    with pytest.raises(KeysUnavailable):
-        await RemoteKeys(key_server.url).find("key-1", "RS256")
-
-
-async def test_addresses_of_the_inside_are_not_called(key_server: KeyServer):
-    with override_settings(MENHIR_PRIVATE_NETWORKS=()):
-        for url in (
-            key_server.url,
-            key_server.url.replace("http", "https"),
-            "https://localhost/keys",
-            "https://169.254.169.254/",
-            "https://[::1]/",
-        ):
-            with pytest.raises(KeysUnavailable):
-                await RemoteKeys(url).find("key-1", "RS256")
-    with override_settings(MENHIR_PRIVATE_NETWORKS=(ip_network("10.0.0.0/8"),)), pytest.raises(KeysUnavailable):
-        await RemoteKeys(key_server.url).find("key-1", "RS256")
-    assert key_server.requests == 0
-
-
-def shape(signer: SigningKey, **more: object) -> dict[str, object]:
-    return {"name": "Login", "issuer": ISS, "algorithms": ["RS256"], "keys": signer.pem, **more}
-
-
-def test_issuers_are_managed_by_whoever_manages_keys(alice: Person, bob: Person, mallory: Person, signer: SigningKey):
-    api = alice.api("keys:write")
-    made = api.post("/api/v1/token-issuers", shape(signer), content_type="application/json")
-    assert made.status_code == 201, made.content
-    assert made.json()["audience"] == audience(alice)
-    place = f"/api/v1/token-issuers/{made.json()['id']}"
-    twice = api.post("/api/v1/token-issuers", shape(signer), content_type="application/json")
-    assert (twice.status_code, twice.json()["param"]) == (409, "issuer")
-    hidden = api.put(place, shape(signer, keys="", algorithms=["HS256"], secret="q" * 40), content_type="application/json")
-    assert hidden.status_code == 200, hidden.content
-    assert hidden.json()["has_secret"]
-    assert "q" * 40 not in hidden.content.decode()
-    kept = api.put(place, shape(signer, keys="", algorithms=["HS256"], name="Renamed"), content_type="application/json")
-    assert (kept.status_code, kept.json()["has_secret"], kept.json()["name"]) == (200, True, "Renamed")
-    assert api.put(place, shape(signer), content_type="application/json").json()["has_secret"] is False
-    with tenant_transaction(alice.tenant):
-        verbs = [entry.verb for entry in Entry.objects.within(alice.tenant).filter(noun="tokenissuer").order_by("at")]
-        assert all("q" * 40 not in json.dumps(entry.detail) for entry in Entry.objects.within(alice.tenant))
-    assert verbs == ["tokenissuer.created", *["tokenissuer.changed"] * 3]
-    others = [bob.api("inference", "knowledge:read"), mallory.api()]
-    for client, status in zip(others, (403, 404), strict=True):
-        assert client.get(place).status_code == status
-        assert client.delete(place).status_code == status
-        assert client.put(place, shape(signer), content_type="application/json").status_code == status
-    assert others[1].get("/api/v1/token-issuers").json() == {"token_issuers": []}
-    assert api.get("/api/v1/token-issuers").json()["token_issuers"][0]["name"] == "Login"
-    assert api.delete(place).status_code == 204
-    assert api.get(place).status_code == 404
-
-
-@pytest.mark.parametrize(
-    ("wrong", "param"),
-    [
-        ({"name": " "}, "name"),
-        ({"issuer": ""}, "issuer"),
-        ({"algorithms": []}, "algorithms"),
-        ({"algorithms": ["none"]}, "algorithms"),
-        ({"algorithms": ["RS256", "HS256"]}, "algorithms"),
-        ({"algorithms": ["HS256"]}, "algorithms"),
-        ({"algorithms": ["ES256"]}, "keys"),
-        ({"keys": ""}, "keys"),
-        ({"keys": "nonsense"}, "keys"),
-        ({"keys": "{"}, "keys"),
-        ({"keys": "-----BEGIN PRIVATE KEY-----"}, "keys"),
-        ({"keys_url": "https://example.com/keys"}, "keys"),
-        ({"keys": "", "keys_url": "http://example.com/keys"}, "keys_url"),
-        ({"keys": "", "keys_url": "file:///etc/passwd"}, "keys_url"),
-        ({"keys": "", "keys_url": "https://user:word@example.com/"}, "keys_url"),
-        ({"keys": "", "algorithms": ["HS256"], "secret": "short"}, "secret"),
-        ({"audience": "menhir:somebody-else"}, "audience"),
-        ({"scope_claim": "scope", "scope_value": ""}, "scope_value"),
-    ],
-)
-def test_an_issuer_that_makes_no_sense_is_refused_by_its_field(alice: Person, signer: SigningKey, wrong: dict, param: str):
-    answer = alice.api().post("/api/v1/token-issuers", shape(signer, **wrong), content_type="application/json")
-    assert (answer.status_code, answer.json()["param"]) == (400, param), answer.content
-    with tenant_transaction(alice.tenant):
-        assert not TokenIssuer.objects.within(alice.tenant).exists()
-
-
-def test_a_private_key_in_a_document_is_refused(alice: Person, signer: SigningKey):
-    private = jwt.get_algorithm_by_name("RS256").to_jwk(signer.private, as_dict=True)
-    answer = alice.api().post("/api/v1/token-issuers", shape(signer, keys=json.dumps({"keys": [private]})), content_type="application/json")
-    assert answer.status_code == 400
-    assert "private key" in answer.json()["detail"]
