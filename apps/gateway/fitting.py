@@ -184,11 +184,11 @@ def _unmarked(value: Any, marks: frozenset[str] = MARKS) -> Any:
 def _is_at(base_url: str, *domains: str) -> bool:
     """Whether the server is one of theirs.
 
-    >>> _is_at("https://api.openai.com/v1", "openai.com"), _is_at("http://localhost:11434/v1", "openai.com")
-    (True, False)
+    >>> [_is_at(f"https://{host}/v1", "openai.com") for host in ("api.openai.com", "openai.com", "notopenai.com", "openai.com.example")]
+    [True, True, False, False]
     """
     try:
-        host = urlsplit(base_url).hostname or ""
+        host = "." + (urlsplit(base_url).hostname or "")
     except ValueError:
         return False
-    return host.endswith(domains)
+    return any(host.endswith("." + domain) for domain in domains)
