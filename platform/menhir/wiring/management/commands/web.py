@@ -12,7 +12,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 
 from menhir.wiring import lifeline, parting
-from menhir.wiring.serving import Server
+from menhir.wiring.serving import Server, listening
 
 
 class Command(BaseCommand):
@@ -47,7 +47,7 @@ class Command(BaseCommand):
             timeout_keep_alive=75,
             timeout_graceful_shutdown=settings.MENHIR_GRACE_SECONDS,
         )
-        Server(config, drain_seconds=settings.MENHIR_DRAIN_SECONDS).run()
+        Server(config, drain_seconds=settings.MENHIR_DRAIN_SECONDS).run(sockets=listening(config))
 
 
 def _finished(number: int, frame: FrameType | None) -> None:
