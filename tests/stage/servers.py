@@ -21,6 +21,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 READY_SECONDS = 60.0
+HANDBOOK = Path(__file__).parent / "handbook"
+"""A page to answer from: reading the whole documentation takes two cores half a minute."""
 
 
 def free_port() -> int:
@@ -142,7 +144,8 @@ class Up:
         self.home, self.port = home, free_port()
         self.log = home.parent / f"{home.name}-up.log"
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("MENHIR_", "DATABASE_URL", "OPENAI_"))}
-        self.environment = {**inherited, "MENHIR_HOME": str(home), "PORT": str(self.port), **environment}
+        named = {"MENHIR_HOME": str(home), "PORT": str(self.port), "MENHIR_DOCUMENTATION": str(HANDBOOK)}
+        self.environment = {**inherited, **named, **environment}
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -222,8 +225,8 @@ class Installation:
 
 @contextmanager
 def installation(home: Path, **environment: str) -> Iterator[Installation]:
-    """Run `manage.py up` in an empty home until the block ends."""
-    up = Up(home, **environment)
+    """Run `manage.py up` in an empty home, as anybody would, until the block ends."""
+    up = Up(home, MENHIR_DOCUMENTATION="", **environment)
     try:
         yield up.start()
     finally:

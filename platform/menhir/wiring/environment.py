@@ -8,6 +8,7 @@
 | `MENHIR_APP_DATABASE_URL`, `MENHIR_GATEWAY_DATABASE_URL` | derived | for processes that shall not know the owner |
 | `MENHIR_SECRET_KEY`, `MENHIR_MASTER_KEYS` | files in `MENHIR_HOME` | signing; sealing (comma-separated base64, the first seals) |
 | `MENHIR_PUBLIC_URL` | `http://127.0.0.1:$PORT` | what links and cookies are made for |
+| `MENHIR_DOCUMENTATION` | Menhir's own | a folder of Markdown that the assistant `docs` of a new tenant answers from |
 | `MENHIR_EMBEDDER_URL` | `http://127.0.0.1:8090` | where the embedder answers |
 | `MENHIR_RESPONSES_KEEP_DAYS` | 30 | how long a stored response is kept |
 | `MENHIR_PRIVATE_UPSTREAMS` | none | hosts and networks (`10.0.0.0/8`) of yours that tenants may reach; or `any` |
@@ -128,6 +129,17 @@ def address(name: str) -> Address | None:
     except ValueError:
         pass
     raise ImproperlyConfigured(f"{name} must be a port such as 9101, or an address with one such as 0.0.0.0:9101, not {raw!r}.")
+
+
+def folder(name: str) -> Path | None:
+    """A folder that is there; None when it is unset."""
+    given = text(name, "")
+    if not given:
+        return None
+    found = (ROOT / given).resolve()
+    if not found.is_dir():
+        raise ImproperlyConfigured(f"{name} must be a folder, and {str(found)!r} is none.")
+    return found
 
 
 def home() -> Path:

@@ -14,7 +14,7 @@ import psycopg
 from django.conf import settings
 from django.db import connection, transaction
 
-from apps.assistants.provisioning import provision_docs_assistant
+from apps.assistants.provisioning import PRODUCT, provision_docs_assistant
 from apps.gateway.provisioning import provision_builtin, provision_openai
 from apps.knowledge.models import Collection, Document
 from menhir.identity.models import User
@@ -61,7 +61,8 @@ def create_tenant(slug: str, *, owner_email: str, name: str = "", openai: tuple[
             provision_builtin(tenant)
             if openai is not None:
                 provision_openai(tenant, api_key=openai[0], base_url=openai[1])
-            provision_docs_assistant(tenant, by, route_name="gpt-4o-mini" if openai else "extract")
+            product = tenant.name if settings.MENHIR_DOCUMENTATION else PRODUCT
+            provision_docs_assistant(tenant, by, route_name="gpt-4o-mini" if openai else "extract", product=product)
             _read_documentation(tenant, by)
     return Made(settings.MENHIR_PUBLIC_URL, tenant.slug, owner.email, password, plaintext)
 
@@ -143,10 +144,10 @@ def _correct(path: Path) -> None:
 def _read_documentation(tenant: Tenant, by: Principal) -> None:
     """Upload the documentation as anybody would upload a file: the same path, the same job."""
     collection = Collection.objects.within(tenant).get(slug="docs")
-    for path in documentation():
+    for name, path in documentation().items():
         Document.upload(
             collection,
-            external_id=str(path.relative_to(settings.BASE_DIR)),
+            external_id=name,
             filename=path.name,
             content=path.read_bytes(),
             title=_title(path),
@@ -154,10 +155,11 @@ def _read_documentation(tenant: Tenant, by: Principal) -> None:
         )
 
 
-def documentation() -> list[Path]:
-    """The README and every guide under docs/."""
-    root = Path(settings.BASE_DIR)
-    return [path for path in [root / "README.md", *sorted((root / "docs").rglob("*.md"))] if path.is_file()]
+def documentation() -> dict[str, Path]:
+    """What a new tenant's assistant answers from, by its name: the Markdown of `MENHIR_DOCUMENTATION`, else our README and guides."""
+    root: Path = settings.MENHIR_DOCUMENTATION or settings.BASE_DIR
+    found = root.rglob("*.md") if settings.MENHIR_DOCUMENTATION else [root / "README.md", *(root / "docs").rglob("*.md")]
+    return {str(path.relative_to(root)): path for path in sorted(found) if path.is_file()}
 
 
 def _title(path: Path) -> str:

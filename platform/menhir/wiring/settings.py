@@ -17,6 +17,7 @@ from menhir.wiring import environment, staff
 BASE_DIR = environment.ROOT
 MENHIR_HOME = environment.home()
 PORT = environment.number("PORT", 8000, least=1, most=65535)
+MENHIR_DOCUMENTATION = environment.folder("MENHIR_DOCUMENTATION")
 MENHIR_PUBLIC_URL = environment.text("MENHIR_PUBLIC_URL", f"http://127.0.0.1:{PORT}").rstrip("/")
 _public = urlsplit(MENHIR_PUBLIC_URL)
 _https = _public.scheme == "https"

@@ -8,6 +8,7 @@ import sys
 
 import psycopg
 import pytest
+from django.core.exceptions import ImproperlyConfigured
 from procrastinate.exceptions import ConnectorException
 
 from menhir.wiring import environment
@@ -76,3 +77,13 @@ def test_a_job_that_cannot_be_queued_while_the_database_is_away_is_no_fault_of_o
 def test_an_address_is_this_machines_unless_it_says_otherwise(monkeypatch, given, address):
     monkeypatch.setenv("MENHIR_WORKER_METRICS", given)
     assert environment.address("MENHIR_WORKER_METRICS") == address
+
+
+@pytest.mark.parametrize("given", ["handbook", ""])
+def test_a_folder_is_there_or_refused(monkeypatch, tmp_path, given):
+    monkeypatch.setenv("MENHIR_DOCUMENTATION", given and str(tmp_path / given))
+    if given:
+        with pytest.raises(ImproperlyConfigured, match="MENHIR_DOCUMENTATION must be a folder"):
+            environment.folder("MENHIR_DOCUMENTATION")
+        (tmp_path / given).mkdir()
+    assert environment.folder("MENHIR_DOCUMENTATION") == (tmp_path / given if given else None)

@@ -124,3 +124,17 @@ def test_two_at_once_make_one(prepare, superuser, database, tmp_path):
         _finish(process)
     assert _tenants_and_people(superuser, database) == (1, 1, 1)
     assert _is_true(superuser, database, tmp_path)
+
+
+def test_its_assistant_answers_from_the_operators_documentation(prepare, superuser, database, tmp_path):
+    pages = tmp_path / "handbook"
+    (pages / "more").mkdir(parents=True)
+    (pages / "keys.md").write_text("# Keys\n\nThey hang in the hall.")
+    (pages / "more" / "doors.md").write_text("They stand open.")
+    (pages / "notes.txt").write_text("Not a page.")
+    _finish(prepare(MENHIR_DOCUMENTATION=str(pages)))
+    with psycopg.connect(superuser, dbname=database) as connection:
+        found = connection.execute("SELECT external_id, title FROM knowledge_document ORDER BY 1").fetchall()
+        (variables,) = connection.execute("SELECT variables FROM assistants_assistant").fetchone()
+    assert found == [("keys.md", "Keys"), ("more/doors.md", "doors")]
+    assert variables == {"product": "First tenant"}
