@@ -6,8 +6,13 @@ from typing import Any
 
 MEDIUM_TOKENS = 50_000
 """For each image, sound or file, and for all of an image: models make it smaller, and this is what the dearest makes of a large one."""
+ELSEWHERE_TOKENS = 1_000_000
+"""For a file of which only the name or the address is here: as much as the models with the largest context read at once."""
 MEDIA = frozenset({"image_url", "input_image", "image", "input_audio", "audio", "file", "input_file", "document"})
 SOUNDS = frozenset({"input_audio", "audio"})
+FILES = frozenset({"file", "input_file", "document"})
+NAMES, DATA = frozenset({"file_id", "file_url", "file_uri", "url"}), frozenset({"data", "file_data"})
+ADDRESSES = ("http://", "https://", "gs://")
 PDF, SOUND = "data:application/pdf", "data:audio/"
 CHARACTERS = {
     # 24 bytes: Gemini hears 32 tokens a second, and speech is hardly ever written in less than 6 kbit/s.
@@ -56,13 +61,19 @@ def _emptied(medium: dict[str, Any], kind: str) -> tuple[dict[str, Any], int]:
     for name, item in medium.items():
         if isinstance(item, dict):
             plain[name], more = _emptied(item, kind)
-        elif isinstance(item, str) and (item.startswith("data:") or name in {"data", "file_data"}):
+        elif kind in FILES and isinstance(item, str) and _is_elsewhere(name, item):
+            more = ELSEWHERE_TOKENS
+        elif isinstance(item, str) and (item.startswith("data:") or name in DATA):
             said = item if item.startswith("data:") else f"data:{medium.get('media_type') or ''}"
             plain[name], more = "", _tokens_of(len(item), kind, said)
         else:
             continue
         tokens += more
     return plain, tokens
+
+
+def _is_elsewhere(name: str, said: str) -> bool:
+    return bool(said) and not said.startswith("data:") and (name in NAMES or (name in DATA and said.startswith(ADDRESSES)))
 
 
 def _tokens_of(characters: int, kind: str, said: str) -> int:

@@ -272,6 +272,9 @@ async def test_the_bound_covers_sound_where_there_may_be_some(alice, routes):
 @pytest.mark.parametrize(
     ("part", "least", "most"),
     [
+        ({"type": "file", "file": {"file_id": "file-abc"}}, 1_000_000, 1_001_000),
+        ({"type": "file", "file": {"filename": "a.pdf", "file_data": "https://example.com/a.pdf"}}, 1_000_000, 1_001_000),
+        ({"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}, 50_000, 51_000),
         ({"type": "file", "file": {"file_data": "data:application/pdf;base64," + "A" * 1_200_000}}, 300_000, 310_000),
         ({"type": "file", "file": {"file_data": "data:text/plain;base64," + "A" * 400_000}}, 400_000, 410_000),
         ({"type": "input_audio", "input_audio": {"data": "A" * 2_560_000, "format": "mp3"}}, 80_000, 81_000),
@@ -279,7 +282,17 @@ async def test_the_bound_covers_sound_where_there_may_be_some(alice, routes):
         ({"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "A" * 400_000}}, 50_000, 51_000),
         ({"type": ["file"], "text": "a" * 100}, 100, 1_000),
     ],
-    ids=["pdf", "text file", "sound", "text beside a picture", "a claude's picture", "no type"],
+    ids=[
+        "a file by name",
+        "a file by address",
+        "a picture by address",
+        "pdf",
+        "text file",
+        "sound",
+        "text beside a picture",
+        "a claude's picture",
+        "no type",
+    ],
 )
 async def test_a_large_medium_counts_by_its_size(alice, part, least, most):
     call = call_of(alice.principal, "m", messages=[{"role": "user", "content": [part]}])
