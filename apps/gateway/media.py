@@ -11,8 +11,11 @@ ELSEWHERE_TOKENS = 1_000_000
 MEDIA = frozenset({"image_url", "input_image", "image", "input_audio", "audio", "file", "input_file", "document"})
 SOUNDS = frozenset({"input_audio", "audio"})
 FILES = frozenset({"file", "input_file", "document"})
-NAMES, DATA = frozenset({"file_id", "file_url", "file_uri", "url"}), frozenset({"data", "file_data"})
-ADDRESSES = ("http://", "https://", "gs://")
+NAMES = frozenset({"file_id", "file_url", "file_uri", "url"})
+"""Members that say where a file is."""
+DATA = frozenset({"data", "file_data"})
+"""Members that hold it, as base64; some clients write its address there."""
+ADDRESS, SCHEME_CHARACTERS = "://", 16
 PDF, SOUND = "data:application/pdf", "data:audio/"
 CHARACTERS = {
     # 24 bytes: Gemini hears 32 tokens a second, and speech is hardly ever written in less than 6 kbit/s.
@@ -73,7 +76,7 @@ def _emptied(medium: dict[str, Any], kind: str) -> tuple[dict[str, Any], int]:
 
 
 def _is_elsewhere(name: str, said: str) -> bool:
-    return bool(said) and not said.startswith("data:") and (name in NAMES or (name in DATA and said.startswith(ADDRESSES)))
+    return bool(said) and not said.startswith("data:") and (name in NAMES or (name in DATA and ADDRESS in said[:SCHEME_CHARACTERS]))
 
 
 def _tokens_of(characters: int, kind: str, said: str) -> int:

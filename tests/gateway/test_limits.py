@@ -273,7 +273,7 @@ async def test_the_bound_covers_sound_where_there_may_be_some(alice, routes):
     ("part", "least", "most"),
     [
         ({"type": "file", "file": {"file_id": "file-abc"}}, 1_000_000, 1_001_000),
-        ({"type": "file", "file": {"filename": "a.pdf", "file_data": "https://example.com/a.pdf"}}, 1_000_000, 1_001_000),
+        ({"type": "file", "file": {"filename": "a.pdf", "file_data": "HTTPS://example.com/a.pdf"}}, 1_000_000, 1_001_000),
         ({"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}, 50_000, 51_000),
         ({"type": "file", "file": {"file_data": "data:application/pdf;base64," + "A" * 1_200_000}}, 300_000, 310_000),
         ({"type": "file", "file": {"file_data": "data:text/plain;base64," + "A" * 400_000}}, 400_000, 410_000),
