@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
-import anthropic
 import pytest
 from assistants.conftest import Company
-from assistants.messages.conftest import QUESTION, WEATHER, client_of
+from assistants.messages.conftest import QUESTION, WEATHER, client_of, message_of
 
 from apps.gateway.models import Provider, Route
 from menhir.tenancy.transaction import tenant_transaction
@@ -22,20 +20,14 @@ def test_claude_behind_claude(acmes: Company, *, stream: bool):
     model = acmes.chatting("thinks=1&calls=1&cached=2&written=1")
     client = client_of(acmes)
     more = {"model": model, "max_tokens": 2000, "tools": [WEATHER], "thinking": {"type": "enabled", "budget_tokens": 1024}}
-
-    def said(messages: list[Any]) -> anthropic.types.Message:
-        if not stream:
-            return client.messages.create(messages=messages, **more)
-        with client.messages.stream(messages=messages, **more) as told:
-            return told.get_final_message()
-
-    first = said(QUESTION)
+    first = message_of(client, stream=stream, messages=QUESTION, **more)
     assert [block.type for block in first.content] == ["thinking", "redacted_thinking", "text", "tool_use"]
     assert first.stop_reason == "tool_use"
     assert (first.usage.cache_read_input_tokens, first.usage.cache_creation_input_tokens) == (2, 1)
     results = [{"type": "tool_result", "tool_use_id": first.content[-1].id, "content": "rain", "is_error": True}]
     marked = {"type": "text", "text": "Go on.", "cache_control": {"type": "ephemeral"}}
-    second = said([*QUESTION, {"role": "assistant", "content": first.content}, {"role": "user", "content": [*results, marked]}])
+    conversation = [*QUESTION, {"role": "assistant", "content": first.content}, {"role": "user", "content": [*results, marked]}]
+    second = message_of(client, stream=stream, messages=conversation, **more)
     assert second.stop_reason == "end_turn"
     sent = acmes.upstream.stats.bodies[-1]
     assert sent["thinking"] == more["thinking"]
@@ -60,11 +52,7 @@ def test_what_was_kept_for_an_hour_is_counted_apart(acmes: Company, *, stream: b
 @pytest.mark.parametrize("stream", [False, True])
 def test_claudes_own_reasons_come_through(acmes: Company, reason: str, *, stream: bool):
     asked = {"model": acmes.chatting(f"reason={reason}"), "max_tokens": 9, "messages": QUESTION}
-    if stream:
-        with client_of(acmes).messages.stream(**asked) as told:
-            message = told.get_final_message()
-    else:
-        message = client_of(acmes).messages.create(**asked)
+    message = message_of(client_of(acmes), stream=stream, **asked)
     assert message.stop_reason == reason
 
 
@@ -88,11 +76,7 @@ def test_what_claude_alone_knows_of_a_tool_reaches_claude_alone(acmes: Company):
 def test_claude_says_which_sequence_it_was(acmes: Company, *, stream: bool):
     model = acmes.chatting("stopped=END")
     asked = {"model": model, "max_tokens": 9, "messages": QUESTION, "stop_sequences": ["END"]}
-    if stream:
-        with client_of(acmes).messages.stream(**asked) as told:
-            message = told.get_final_message()
-    else:
-        message = client_of(acmes).messages.create(**asked)
+    message = message_of(client_of(acmes), stream=stream, **asked)
     assert (message.stop_reason, message.stop_sequence) == ("stop_sequence", "END")
 
 

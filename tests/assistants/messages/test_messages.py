@@ -9,7 +9,7 @@ from decimal import Decimal
 import anthropic
 import pytest
 from assistants.conftest import EMBEDDINGS, Company, calls_of
-from assistants.messages.conftest import QUESTION, client_of
+from assistants.messages.conftest import QUESTION, client_of, message_of
 
 from apps.gateway.models import Route
 from menhir.metering.limits.models import Limit
@@ -89,11 +89,7 @@ def test_thoughts_keep_their_signature(acmes: Company, *, stream: bool):
 def test_a_stop_sequence_is_named(acmes: Company, *, stream: bool):
     acmes.model("stopping", "stopped=END")
     asked = {"model": "stopping", "max_tokens": 9, "messages": QUESTION, "stop_sequences": ["STOP", "END"]}
-    if stream:
-        with client_of(acmes).messages.stream(**asked) as told:
-            message = told.get_final_message()
-    else:
-        message = client_of(acmes).messages.create(**asked)
+    message = message_of(client_of(acmes), stream=stream, **asked)
     assert (message.stop_reason, message.stop_sequence) == ("stop_sequence", "END")
     sent = acmes.upstream.stats.bodies[-1]
     assert (sent["stop"], sent["max_tokens"]) == (["STOP", "END"], 9)
@@ -270,13 +266,8 @@ def test_one_call_for_one_idempotency_key(acmes: Company, *, stream: bool):
     client = client_of(acmes)
     asked = {"model": "plain", "max_tokens": 9, "messages": QUESTION, "extra_headers": {"idempotency-key": f"once-{stream}"}}
 
-    def said() -> anthropic.types.Message:
-        if not stream:
-            return client.messages.create(**asked)
-        with client.messages.stream(**asked) as told:
-            return told.get_final_message()
-
-    assert said().to_dict() == said().to_dict()
+    first, again = (message_of(client, stream=stream, **asked) for _ in range(2))
+    assert first.to_dict() == again.to_dict()
     assert acmes.upstream.stats.requests == 1
 
 

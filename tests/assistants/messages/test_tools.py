@@ -5,7 +5,7 @@ from __future__ import annotations
 import anthropic
 import pytest
 from assistants.conftest import Company
-from assistants.messages.conftest import NEWS, QUESTION, WEATHER, client_of
+from assistants.messages.conftest import NEWS, QUESTION, WEATHER, client_of, message_of
 
 
 @pytest.mark.parametrize("orders", ["calls=2", "calls=2&interleave=1", "calls=3&chunks=2", "calls=2&split=3", "calls=3&same=1"])
@@ -13,11 +13,7 @@ from assistants.messages.conftest import NEWS, QUESTION, WEATHER, client_of
 def test_tools_are_called(acmes: Company, orders: str, *, stream: bool):
     acmes.model("calling", orders)
     asked = {"model": "calling", "max_tokens": 100, "messages": QUESTION, "tools": [WEATHER, NEWS], "tool_choice": {"type": "any"}}
-    if stream:
-        with client_of(acmes).messages.stream(**asked) as told:
-            message = told.get_final_message()
-    else:
-        message = client_of(acmes).messages.create(**asked)
+    message = message_of(client_of(acmes), stream=stream, **asked)
     calls = [block for block in message.content if block.type == "tool_use"]
     wanted = [{"city": f"Carnac {number}", "deep": {"a": [number]}} for number in range(len(calls))]
     assert [call.input for call in calls] == wanted
@@ -38,11 +34,7 @@ def test_tools_are_called(acmes: Company, orders: str, *, stream: bool):
 def test_calls_without_an_id_get_one_each(acmes: Company, orders: str, *, stream: bool):
     acmes.model("nameless", orders)
     asked = {"model": "nameless", "max_tokens": 100, "messages": QUESTION, "tools": [WEATHER]}
-    if stream:
-        with client_of(acmes).messages.stream(**asked) as told:
-            message = told.get_final_message()
-    else:
-        message = client_of(acmes).messages.create(**asked)
+    message = message_of(client_of(acmes), stream=stream, **asked)
     assert [call.input["city"] for call in message.content] == ["Carnac 0", "Carnac 1", "Carnac 2"]
     assert len({call.id for call in message.content}) == 3
     assert all(call.id.startswith("toolu_") for call in message.content)
