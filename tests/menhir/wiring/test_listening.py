@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import time
 from pathlib import Path
 
 import psutil
@@ -37,7 +36,6 @@ async def _turns_taken() -> int:
     def work() -> None:
         nonlocal turn
         turn += 1
-        time.sleep(0.001)
         if not whole.is_set():
             loop.call_soon(work)
 
